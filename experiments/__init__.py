@@ -1,0 +1,1 @@
+"""How do we try, measure and promote?"""

@@ -1,0 +1,1 @@
+"""The roof: command line, settings, local stack, demo and benchmarks."""

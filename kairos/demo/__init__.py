@@ -1,0 +1,1 @@
+"""Real shopping data through the real path, and an honest report of what came of it."""

@@ -1,0 +1,1 @@
+"""Which offer would we choose, and may we?"""
