@@ -1,0 +1,70 @@
+"""A fault in what people wrote, said so that they can mend it."""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import NamedTuple
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like `name`, or None when none is close.
+
+    >>> nearest("amuont", ["amount", "store"])
+    'amount'
+    >>> nearest("Amount", ["amount", "store"])
+    'amount'
+    >>> nearest("zebra", ["amount", "store"]) is None
+    True
+    """
+    by_folded = {each.lower(): each for each in known}
+    close = get_close_matches(name.lower(), by_folded, n=1, cutoff=0.6)
+    return by_folded[close[0]] if close else None
+
+
+class Fault(NamedTuple):
+    """One thing wrong in a playbook: where, what was expected, what was found, and what to do next.
+
+    >>> print(Fault("events.toml", "line 4: [purchase].time", "a text", "7", "name a member of data"))
+    events.toml: line 4: [purchase].time: expected a text, found 7; name a member of data
+    """
+
+    file: str
+    place: str
+    expected: str
+    found: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.file}: {self.place}" if self.place else self.file
+        hint = f"; {self.hint}" if self.hint else ""
+        return f"{where}: expected {self.expected}, found {self.found}{hint}"
+
+
+class PlaybookRefused(Exception):
+    """A playbook has faults; the message lists every one of them, a line each.
+
+    >>> print(PlaybookRefused([Fault("events.toml", "", "a file", "none", "write it")]))
+    1 fault in the playbook:
+      events.toml: expected a file, found none; write it
+    """
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        count = f"{len(self.faults)} fault{'s' if len(self.faults) != 1 else ''} in the playbook:"
+        super().__init__("\n  ".join([count, *map(str, self.faults)]))
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The hint for an unknown name: the nearest known one, or all of them.
+
+    >>> did_you_mean("amuont", ["store", "amount"])
+    'did you mean amount?'
+    >>> did_you_mean("zebra", ["store", "amount"])
+    'known are amount, store'
+    >>> did_you_mean("zebra", [])
+    'none is declared'
+    """
+    names = sorted(known)
+    guess = nearest(name, names)
+    if guess:
+        return f"did you mean {guess}?"
+    return f"known are {', '.join(names)}" if names else "none is declared"
