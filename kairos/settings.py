@@ -43,6 +43,14 @@ class Settings(BaseSettings):
     wait_s: float = Field(30.0, gt=0, description="seconds to wait for bus and Redis at start")
     log_level: str = Field("info", description="debug, info, warning or error")
 
+    def environment(self) -> dict[str, str]:
+        """These settings as environment variables, for a process started with the same ones."""
+        return {
+            PREFIX + name.upper(): str(value)
+            for name, value in self.model_dump().items()
+            if value is not None
+        }
+
 
 def load(file: Path | None = None, **given: Any) -> Settings:
     """Read the settings; unknown keys in the file or the environment are refused with the nearest known one.

@@ -1,0 +1,211 @@
+"""The command line: one verb for each thing a person or a service runs.
+
+Every verb imports what it needs when it runs, so `--help` and the small verbs start at once.
+"""
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from kairos.settings import BadSettings, Settings, load
+
+Verb = Callable[[Settings, argparse.Namespace], int]
+
+
+def _stop_on_signal() -> threading.Event:
+    stop = threading.Event()
+
+    def ask(number: int, frame: object) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, ask)
+    signal.signal(signal.SIGINT, ask)
+    return stop
+
+
+def up(settings: Settings, args: argparse.Namespace) -> int:
+    """Run the whole stack on this machine until Ctrl-C; a second start goes on where it stopped."""
+    from kairos.up import run
+
+    return run(settings, kafka=args.bus == "kafka")
+
+
+def demo(settings: Settings, args: argparse.Namespace) -> int:
+    """Replay real shopping data through the real path and report what came of it."""
+    from kairos.demo.run import run
+
+    return run(days=args.days, kafka=args.bus == "kafka", folder=args.folder)
+
+
+def intake(settings: Settings, args: argparse.Namespace) -> int:
+    """Stream: decode, validate and resolve the domains' events into topic `behaviour`."""
+    from stream.intake import run
+
+    run(settings, _stop_on_signal())
+    return 0
+
+
+def behaviour(settings: Settings, args: argparse.Namespace) -> int:
+    """Stream: fold `behaviour` into customer states and fire triggers."""
+    from stream.behaviour import run
+
+    run(settings, _stop_on_signal())
+    return 0
+
+
+def learner(settings: Settings, args: argparse.Namespace) -> int:
+    """Stream: join outcomes to decisions and teach the online models."""
+    from stream.learning import run
+
+    run(settings, _stop_on_signal())
+    return 0
+
+
+def serve(settings: Settings, args: argparse.Namespace) -> int:
+    """Serving: the HTTP door, decisions in milliseconds."""
+    from serving.app import run
+
+    run(settings)
+    return 0
+
+
+def push(settings: Settings, args: argparse.Namespace) -> int:
+    """Serving: the push door, a fired trigger in, a push command out."""
+    from serving.push import run
+
+    run(settings, _stop_on_signal())
+    return 0
+
+
+def train(settings: Settings, args: argparse.Namespace) -> int:
+    """Train a LightGBM model on what was served, log it in MLflow and name it champion."""
+    from kairos.train import run
+
+    return run(settings, placement=args.placement, alias=args.alias)
+
+
+def features(settings: Settings, args: argparse.Namespace) -> int:
+    """Feast: `apply` derives its objects from the playbook and shows what changes."""
+    from kairos.feature_verbs import apply
+
+    return apply(settings)
+
+
+def check(settings: Settings, args: argparse.Namespace) -> int:
+    """Read a playbook whole and list every fault in it."""
+    from kairos.feature_verbs import check as run
+
+    return run(args.folder or settings.playbook, settings.catalogue)
+
+
+def kafka(settings: Settings, args: argparse.Namespace) -> int:
+    """Run a local Apache Kafka (KRaft, through Maven) until Ctrl-C and print its address."""
+    from kairos.kafka_local import start_kafka
+
+    stop = _stop_on_signal()
+    server = start_kafka(args.folder)
+    print(f"KAIROS_BUS={server.url}", flush=True)
+    stop.wait()
+    server.stop()
+    return 0
+
+
+def mutants(settings: Settings, args: argparse.Namespace) -> int:
+    """Apply each committed mutant to a copy of the tree and show that the tests turn red."""
+    from kairos.mutants import run
+
+    return run(only=args.only)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m kairos",
+        description="Kairos decides, while a customer is reachable, which offer is worth making.",
+        epilog="Settings come from KAIROS_* variables and kairos.toml; see docs/operations.md.",
+    )
+    parser.add_argument("--settings", type=Path, metavar="FILE", help="a settings file (default kairos.toml)")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+
+    def add(verb: Verb) -> argparse.ArgumentParser:
+        line = (verb.__doc__ or "").splitlines()[0]
+        sub = verbs.add_parser(verb.__name__, help=line, description=line)
+        sub.set_defaults(verb=verb)
+        return sub
+
+    def choose_bus(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--bus", choices=["redis", "kafka"], default="redis", help="embedded bus to start")
+
+    sub = add(demo)
+    sub.add_argument("--days", type=_positive, default=None, metavar="N", help="local days to replay (of 365)")
+    sub.add_argument("--folder", type=Path, default=Path("var/demo"), help="where the report goes")
+    choose_bus(sub)
+    choose_bus(add(up))
+    add(intake)
+    add(behaviour)
+    add(learner)
+    sub = add(serve)
+    sub.add_argument("--host", help="address to listen on")
+    sub.add_argument("--port", type=int, help="port to listen on")
+    sub.add_argument("--clock", choices=["wall", "events"], help="whose time decides")
+    add(push)
+    sub = add(train)
+    sub.add_argument("--placement", default="feed", help="placement whose decisions are learned from")
+    sub.add_argument("--alias", default="champion", help="alias to set in the registry")
+    sub = add(features)
+    sub.add_argument("action", choices=["apply"])
+    sub = add(check)
+    sub.add_argument("folder", type=Path, nargs="?", help="folder of the playbook")
+    sub = add(kafka)
+    sub.add_argument("--folder", type=Path, default=Path("var/kafka"), help="where it keeps its data")
+    sub = add(mutants)
+    sub.add_argument("--only", metavar="NAME", help="one mutant")
+    return parser
+
+
+def _positive(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of days from 1, found {text!r}")
+    return number
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; 0 when it did what was asked, 2 for bad settings or input, 1 for anything else."""
+    from events.bus import BusUnavailable
+    from events.faults import PlaybookRefused
+
+    args = _parser().parse_args(argv)
+    given = {key: getattr(args, key, None) for key in ("host", "port", "clock")}
+    try:
+        settings = load(args.settings, **given)
+    except BadSettings as error:
+        print(f"settings refused:\n{error}", file=sys.stderr)
+        return 2
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    warnings.simplefilter("default")
+    try:
+        verb: Verb = args.verb
+        return verb(settings, args)
+    except PlaybookRefused as error:
+        print(error, file=sys.stderr)
+        return 2
+    except BusUnavailable as error:
+        print(error, file=sys.stderr)
+        return 3
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,187 @@
+"""The whole service on one machine: embedded servers, then every process of Kairos, then all of it gone."""
+
+import contextlib
+import http.client
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Protocol
+
+from kairos.kafka_local import start_kafka
+from kairos.local import bind_to_parent, free_port, start_redis
+from kairos.settings import Settings
+
+PARTS = ("intake", "behaviour", "learner", "serve", "push")
+log = logging.getLogger(__name__)
+
+
+class StackDown(Exception):
+    """A process of the stack ended or did not get ready; the message carries the end of its log."""
+
+
+class Stoppable(Protocol):
+    """Anything the stack started and must end."""
+
+    def stop(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One `python -m kairos ...` process of the stack and where it logs."""
+
+    name: str
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    def stop(self, patience_s: float = 15.0) -> None:
+        """Ask the process to finish; kill it when it has not within `patience_s` seconds."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(patience_s)
+            except subprocess.TimeoutExpired:
+                log.warning("%s did not stop within %.0f s: killed; see %s", self.name, patience_s, self.log)
+                self.process.kill()
+                self.process.wait()
+
+    def tail(self, lines: int = 15) -> str:
+        """The last lines of its log."""
+        with contextlib.suppress(FileNotFoundError):
+            return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        return "(no log)"
+
+
+class Stack:
+    """Starts what `settings` leaves open (bus, Redis) on free loopback ports, then the parts.
+
+    `kafka=True` starts a local Apache Kafka as the bus. State stays below `settings.run_dir`, so a
+    second start goes on where the first stopped. Use it as a context manager: whatever happens
+    inside, every process is gone afterwards; if this process is killed the kernel ends them.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        kafka: bool = False,
+        parts: Sequence[str] = PARTS,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self._given = settings
+        self._kafka = kafka
+        self._names = tuple(parts)
+        self._say = say
+        self._servers: list[Stoppable] = []
+        self.parts: dict[str, Part] = {}
+        self.settings = settings
+
+    def __enter__(self) -> "Stack":
+        try:
+            self._start_servers()
+            for name in self._names:
+                self.start(name)
+            if "serve" in self._names:
+                self._wait_ready()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self, name: str) -> Part:
+        """Start (again) the process of that name with the stack's settings."""
+        folder = self.settings.run_dir / "logs"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{name}.log"
+        with path.open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "kairos", name],
+                env={**os.environ, **self.settings.environment()},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C reaches the roof alone, which stops the parts in order
+                preexec_fn=bind_to_parent,
+            )
+        self.parts[name] = Part(name, process, path)
+        return self.parts[name]
+
+    def check(self) -> None:
+        """Raise `StackDown` when any part has ended by itself."""
+        for part in self.parts.values():
+            code = part.process.poll()
+            if code is not None:
+                raise StackDown(
+                    f"{part.name}: expected to be running, found ended with exit code {code}; "
+                    f"the end of {part.log}:\n{part.tail()}"
+                )
+
+    def stop(self) -> None:
+        """Stop the parts in the order in which events flow, then the servers."""
+        for name in ("push", "serve", "intake", "behaviour", "learner"):
+            part = self.parts.pop(name, None)
+            if part is not None:
+                part.stop()
+        while self._servers:
+            self._servers.pop().stop()
+
+    @property
+    def address(self) -> str:
+        """Where the HTTP door listens."""
+        return f"http://{self.settings.host}:{self.settings.port}"
+
+    def _start_servers(self) -> None:
+        folder = self._given.run_dir
+        folder.mkdir(parents=True, exist_ok=True)
+        given = self._given.model_fields_set
+        chosen: dict[str, object] = {}
+        if self._kafka:
+            self._say("starting Apache Kafka (the first time, Maven fetches it)")
+            broker = start_kafka(folder / "kafka")
+            self._servers.append(broker)
+            chosen["bus"] = broker.url
+        elif "bus" not in given:
+            bus = start_redis(folder / "bus", durable=True)
+            self._servers.append(bus)
+            chosen["bus"] = bus.url
+        if "redis" not in given:
+            state = start_redis(folder / "state", durable=False)
+            self._servers.append(state)
+            chosen["redis"] = state.url
+        if "mlflow" not in given:
+            chosen["mlflow"] = f"sqlite:///{(folder / 'mlflow.db').resolve()}"
+        if "port" not in given:
+            chosen["port"] = free_port()
+        self.settings = self._given.model_copy(update=chosen)
+
+    def _wait_ready(self, patience_s: float = 90.0) -> None:
+        ends = time.monotonic() + patience_s
+        reason = "no answer"
+        while time.monotonic() < ends:
+            self.check()
+            try:
+                connection = http.client.HTTPConnection(self.settings.host, self.settings.port, timeout=2)
+                connection.request("GET", "/health/ready")
+                answer = connection.getresponse()
+                reason = answer.read().decode(errors="replace")
+                connection.close()
+                if answer.status == 200:
+                    return
+            except OSError as error:
+                reason = str(error)
+            time.sleep(0.1)
+        raise StackDown(
+            f"serve: expected /health/ready to answer 200 within {patience_s:.0f} s, found: {reason}\n"
+            + self.parts["serve"].tail()
+        )
