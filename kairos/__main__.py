@@ -141,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--bus", choices=["redis", "kafka"], default="redis", help="embedded bus to start")
 
     sub = add(demo)
-    sub.add_argument("--days", type=_positive, default=None, metavar="N", help="local days to replay (of 365)")
+    sub.add_argument("--days", type=_positive, default=None, metavar="N", help="days to replay, of 365")
     sub.add_argument("--folder", type=Path, default=Path("var/demo"), help="where the report goes")
     choose_bus(sub)
     choose_bus(add(up))

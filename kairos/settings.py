@@ -30,7 +30,9 @@ class Settings(BaseSettings):
 
     playbook: Path = Field(Path("playbooks/grocery"), description="folder of the playbook to run")
     run_dir: Path = Field(Path("var/run"), description="where this run keeps its files")
-    bus: str = Field("redis://127.0.0.1:6390", description="event bus: redis://host:port or kafka://host:port")
+    bus: str = Field(
+        "redis://127.0.0.1:6390", description="event bus: redis://host:port or kafka://host:port"
+    )
     redis: str = Field("redis://127.0.0.1:6391", description="Redis that holds states, ledger and outbox")
     mlflow: str = Field("sqlite:///var/run/mlflow.db", description="MLflow tracking and registry address")
     project: str = Field("kairos", description="Feast project; part of every feature key")
@@ -63,9 +65,11 @@ def load(file: Path | None = None, **given: Any) -> Settings:
     from_file: dict[str, Any] = tomllib.loads(path.read_text()) if path.exists() else {}
     known = set(Settings.model_fields)
     faults = [_unknown(f"{path}: {key}", key, known) for key in from_file if key not in known]
-    for name in os.environ:
-        if name.startswith(PREFIX) and name[len(PREFIX) :].lower() not in known | {"data"}:
-            faults.append(_unknown(f"environment: {name}", name[len(PREFIX) :].lower(), known, PREFIX))
+    faults += [
+        _unknown(f"environment: {name}", name[len(PREFIX) :].lower(), known, PREFIX)
+        for name in os.environ
+        if name.startswith(PREFIX) and name[len(PREFIX) :].lower() not in known | {"data"}
+    ]
     if faults:
         raise BadSettings("\n".join(faults))
     from_environment = {key for key in known if PREFIX + key.upper() in os.environ}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Protocol
+from typing import Protocol
 
 from kairos.kafka_local import start_kafka
 from kairos.local import bind_to_parent, free_port, start_redis
@@ -29,7 +29,8 @@ class StackDown(Exception):
 class Stoppable(Protocol):
     """Anything the stack started and must end."""
 
-    def stop(self) -> None: ...
+    def stop(self) -> None:
+        """End it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,13 @@ DOORS = {
     "pickle": (),
     "dill": (),
 }
-CLOCKS = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow"), ("date", "today")}
+CLOCKS = {
+    ("time", "time"),
+    ("time", "time_ns"),
+    ("datetime", "now"),
+    ("datetime", "utcnow"),
+    ("date", "today"),
+}
 SHELLS = ("stream/", "serving/", "kairos/", "experiments/notebooks/")
 
 

@@ -50,9 +50,12 @@ class LiveView:
         self._days = days
         self._console = console
         self._progress = Progress(
-            TextColumn("replaying 2017"), BarColumn(40), TextColumn("{task.description}"), TimeRemainingColumn(),
+            TextColumn("replaying 2017"),
+            BarColumn(40),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(),
             console=console,
-        )  # fmt: skip
+        )
         self._task: TaskID = self._progress.add_task("-", total=days)
         self._live = Live(console=console, refresh_per_second=4, get_renderable=self._render, transient=True)
         self._last_line = 0.0
@@ -86,10 +89,11 @@ class LiveView:
     def _render(self) -> Table:
         p = self._pulse
         p50, p99 = p.latency()
+        timing = f"p50 {p50:.1f} ms, p99 {p99:.1f} ms"
         table = Table.grid(padding=(0, 3))
         for left, value, right, other in (
             ("events", f"{p.events:,}  ({p.events_per_s:,.0f}/s)", "triggers fired", f"{p.triggers:,}"),
-            ("decisions", f"{p.decisions:,}  (p50 {p50:.1f} ms, p99 {p99:.1f} ms)", "push commands", f"{p.pushes:,}"),
+            ("decisions", f"{p.decisions:,}  ({timing})", "push commands", f"{p.pushes:,}"),
             ("outcomes learned", f"{p.learned:,}", "dead letters", f"{p.dead_letters:,}"),
             ("scoring with", p.models, "", ""),
         ):  # fmt: skip

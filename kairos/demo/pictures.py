@@ -69,7 +69,9 @@ class Pictures:
             for share in (50, 99):
                 at = times[min(len(times) - 1, int(len(times) * share / 100))]
                 axes.axhline(share, color="#ddd", lw=1, zorder=0)
-                axes.annotate(f"p{share}  {at:.1f} ms", (at, share), (6, -12), textcoords="offset points", fontsize=9)
+                axes.annotate(
+                    f"p{share}  {at:.1f} ms", (at, share), (6, -12), textcoords="offset points", fontsize=9
+                )
             axes.set_xscale("log")
         axes.set_xlabel("round trip over HTTP, ms (log)")
         axes.set_ylabel("% of decisions")
@@ -98,7 +100,9 @@ class Pictures:
     def quality(quality: Mapping[str, Any]) -> str:
         """AUC of every method with its interval."""
         figure, axes = plt.subplots(figsize=(9, 2.4))
-        methods = [m for m in reversed(COLOURS) if quality.get(m) is not None and quality[m]["auc"] is not None]
+        methods = [
+            m for m in reversed(COLOURS) if quality.get(m) is not None and quality[m]["auc"] is not None
+        ]
         for n, method in enumerate(methods):
             low, high = quality[method]["auc_ci"]
             axes.plot([low, high], [n, n], color=COLOURS[method], lw=5, alpha=0.45, solid_capstyle="round")

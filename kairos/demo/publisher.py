@@ -12,6 +12,7 @@ from kairos.demo.door import batches
 from kairos.demo.shopping import Day
 
 BATCH = 2_000
+MOST_PIECES = 1_000  # fuel is counted in hundredths of a gallon: 89,638 pieces in one line
 
 
 def card(household: int) -> str:
@@ -104,33 +105,28 @@ class Publisher:
         )  # fmt: skip
 
     def _lines(self, lines: pd.DataFrame) -> list[Message]:
-        columns = [
-            lines[name].tolist()
-            for name in ("household_id", "basket_id", "number", "time", "sales_value", "quantity")
-            + ("retail_disc", "coupon_disc", "department", "category", "store_id")
-        ]
         messages = []
-        for household, basket, number, at, amount, quantity, discount, coupon, department, category, store in zip(
-            *columns, strict=True
-        ):
-            line, key = f"{basket}-{number}", card(household)
+        for row in lines.itertuples():
+            line, key = f"{row.basket_id}-{row.number}", card(row.household_id)
             data = {
                 "line_id": line,
-                "bought_at": _rfc3339(at),
+                "bought_at": _rfc3339(row.time),
                 "card": key,
-                "basket": str(basket),
-                "amount": amount,
-                "quantity": min(quantity, 1_000),  # fuel is counted in hundredths; see PLATFORM notes
-                "discount": discount,
-                "coupon_discount": coupon,
-                "department": department,
-                "category": category,
-                "store": str(store),
+                "basket": str(row.basket_id),
+                "amount": row.sales_value,
+                "quantity": min(row.quantity, MOST_PIECES),
+                "discount": row.retail_disc,
+                "coupon_discount": row.coupon_disc,
+                "department": row.department,
+                "category": row.category,
+                "store": str(row.store_id),
             }
-            messages.append(self._message("shop", key, "basket_line", line, at, data))
+            messages.append(self._message("shop", key, "basket_line", line, row.time, data))
         return messages
 
-    def _message(self, topic: str, key: str, kind: str, id_: str, at: int, data: Mapping[str, object]) -> Message:
+    def _message(
+        self, topic: str, key: str, kind: str, id_: str, at: int, data: Mapping[str, object]
+    ) -> Message:
         encoded = key.encode()
         partition = crc32(encoded) % self._partitions
         return Message(topic, partition, encoded, _cloudevent(kind, id_, topic, _rfc3339(at), data))

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import redis
+from models.record import DecisionRecord, unpack
 
 from events import topics
 from events.bus import Bus
@@ -23,7 +24,6 @@ from kairos.demo.predictions import MODELS, Predictions
 from kairos.demo.publisher import Publisher, card
 from kairos.demo.shopping import Day, Moment, Shopping
 from kairos.stack import Stack, StackDown
-from models.record import DecisionRecord, unpack
 
 DOMAINS = ("shop", "marketing", "loyalty")
 MARKED = (*DOMAINS, topics.DECISIONS, topics.OUTCOMES)
@@ -85,7 +85,7 @@ class Replay:
 
     def _decide(self, number: int, day: Day) -> None:
         asked = [(FEED, moment, _request(FEED, moment, 10, {})) for moment in day.moments]
-        # Which coupon of a pool: asked only where one was redeemed, since only there the answer can be judged.
+        # Which coupon of a pool: asked only where one was redeemed, as only there the answer can be judged.
         asked += [
             (COUPONS, moment, _request(COUPONS, moment, 250, {"campaign": campaign}))
             for moment in day.moments
@@ -123,7 +123,7 @@ class Replay:
         self.pulse.decisions += len(asked)
 
     def _wait_for(self, instant: int) -> None:
-        """Wait until states and online models include everything before `instant`: a watermark, not a sleep."""
+        """Wait until states and models include everything before `instant`: a watermark, not a sleep."""
         ends = time.monotonic() + PATIENCE_S
         while True:
             marks = self._redis.hgetall("kairos:watermarks")

@@ -25,17 +25,19 @@ HONEST = (
     "policy nobody knows, and who would have bought anyway cannot be told from this data."
 )
 EXPOSURE = (
-    "Coupon level ranks the pool of a campaign on days when one of its coupons was redeemed; which coupons of "
-    "the pool the household really saw is unknown."
+    "Coupon level ranks the pool of a campaign on days when one of its coupons was redeemed; which coupons "
+    "of the pool the household really saw is unknown."
 )
 
 _PAGE = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Kairos: the demo's report</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>
-body { font: 16px/1.5 system-ui, sans-serif; color: #1d2430; max-width: 60rem; margin: 2.5rem auto; padding: 0 1rem }
+body { font: 16px/1.5 system-ui, sans-serif; color: #1d2430; max-width: 60rem; margin: 2.5rem auto;
+  padding: 0 1rem }
 h1 { margin-bottom: 0 } h2 { margin: 2.5rem 0 .5rem } .lead { color: #566; margin-top: .3rem }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .8rem; margin: 1.5rem 0 }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .8rem;
+  margin: 1.5rem 0 }
 .tile { background: #f3f5f9; border-radius: .6rem; padding: .8rem 1rem }
 .tile b { display: block; font-size: 1.5rem } .tile span { color: #566; font-size: .85rem }
 table { border-collapse: collapse; width: 100% } th, td { text-align: right; padding: .35rem .6rem }
@@ -108,7 +110,8 @@ def show(report: Mapping[str, Any], console: Console) -> None:
     console.print(
         f"\n{quality['n']:,} pairs of moment and offer, {quality['positives']:,} answered, "
         f"{quality['households']:,} households; NDCG over "
-        f"{next(iter(_judged(quality)), {}).get('ndcg_moments', 0):,} moments; intervals by bootstrap over households.",
+        f"{next(iter(_judged(quality)), {}).get('ndcg_moments', 0):,} moments; "
+        "intervals by bootstrap over households.",
         highlight=False,
     )
     console.print(f"[yellow]{HONEST}[/]\n", highlight=False)
@@ -119,9 +122,9 @@ def show(report: Mapping[str, Any], console: Console) -> None:
 def _lead(report: Mapping[str, Any]) -> str:
     ms = report["decision_ms"]
     return (
-        f"{report['days']} days of real shopping: {report['events']:,} events through bus, stream and feature "
-        f"store in {report['seconds']:,.0f} s, {report['decisions']:,} decisions in {ms['p50']:.1f} ms (p50) and "
-        f"{ms['p99']:.1f} ms (p99), {report['triggers_fired']:,} triggers fired, "
+        f"{report['days']} days of real shopping: {report['events']:,} events through bus, stream and "
+        f"feature store in {report['seconds']:,.0f} s, {report['decisions']:,} decisions in "
+        f"{ms['p50']:.1f} ms (p50) and {ms['p99']:.1f} ms (p99), {report['triggers_fired']:,} triggers fired, "
         f"{report['push_commands']:,} push commands."
     )
 
@@ -146,7 +149,8 @@ def _quality_table(quality: Mapping[str, Any]) -> str:
         "<table><thead><tr><th></th><th>AUC</th><th>95 % interval</th><th>log loss</th>"
         f"<th>NDCG</th></tr></thead><tbody>{rows}</tbody></table>"
         f"<p>{quality['n']:,} pairs of a moment and an offer, {quality['positives']:,} answered, "
-        f"{quality['households']:,} households, {quality['period']}. Intervals by bootstrap over households.</p>"
+        f"{quality['households']:,} households, {quality['period']}. "
+        "Intervals by bootstrap over households.</p>"
     )
 
 
@@ -167,7 +171,7 @@ def _checks(report: Mapping[str, Any]) -> list[str]:
     return [
         f"rows recomputed from the log cut before the moment: {parity['rows']:,} compared, "
         f"{parity['mismatches']:,} differ from the row served",
-        f"offers found eligible differ from the campaigns sent and running in {report['eligibility_differs']:,} "
-        f"of {report['moments']:,} moments",
+        "offers found eligible differ from the campaigns sent and running in "
+        f"{report['eligibility_differs']:,} of {report['moments']:,} moments",
         f"models serving at the end: {', '.join(f'{k} {v}' for k, v in report['models'].items())}",
     ]

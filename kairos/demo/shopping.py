@@ -18,6 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 TIMEZONE = ZoneInfo("America/New_York")
+TABLES = [
+    *("transactions", "products", "coupons", "coupon_redemptions"),
+    *("campaigns", "campaign_descriptions"),
+]
 MAIL_HOUR = 18  # a campaign is mailed on the evening before its first day
 
 
@@ -69,7 +73,14 @@ class Shopping:
                 "run `make env` (extra `demo`)"
             ) from error
         tables = get_data(
-            ["transactions", "campaigns", "campaign_descriptions", "coupons", "coupon_redemptions", "products"]
+            [
+                "transactions",
+                "campaigns",
+                "campaign_descriptions",
+                "coupons",
+                "coupon_redemptions",
+                "products",
+            ]
         )
         self._first = date(2017, 1, 1)
         self._count = min(days or 365, 365)
@@ -81,7 +92,10 @@ class Shopping:
         self._redemptions = tables["coupon_redemptions"].merge(self._descriptions, on="campaign_id")
         self._redemptions = self._redemptions.assign(
             day=self._redemptions.redemption_date.dt.date,
-            coupon=[f"coupon-{u}-{c}" for u, c in zip(self._redemptions.coupon_upc, self._redemptions.campaign, strict=True)],
+            coupon=[
+                f"coupon-{u}-{c}"
+                for u, c in zip(self._redemptions.coupon_upc, self._redemptions.campaign, strict=True)
+            ],
         )
 
     def households(self) -> list[int]:
@@ -109,9 +123,7 @@ class Shopping:
         return self._with_mail_time(self._sends[self._sends.start_date.dt.date <= self._first])
 
     def _sends_mailed(self, day: date) -> pd.DataFrame:
-        return self._with_mail_time(
-            self._sends[self._sends.start_date.dt.date == day + timedelta(days=1)]
-        )
+        return self._with_mail_time(self._sends[self._sends.start_date.dt.date == day + timedelta(days=1)])
 
     @staticmethod
     def _with_mail_time(sends: pd.DataFrame) -> pd.DataFrame:
@@ -168,18 +180,20 @@ class Shopping:
             coupon=coupons.coupon_upc.astype(str),
         )
         rows = [
-            _offer(pool, campaign, "campaign", coupons=float(pool.coupon.nunique()), products=float(len(pool)))
+            _offer(
+                pool, campaign, "campaign", coupons=float(pool.coupon.nunique()), products=float(len(pool))
+            )
             for campaign, pool in coupons.groupby("campaign")
         ]
         rows += [
-            _offer(pool, f"coupon-{coupon}-{campaign}", "coupon", coupons=1.0, products=float(len(pool)))
+            _offer(pool, f"coupon-{coupon}-{campaign}", "coupon", 1.0)
             for (campaign, coupon), pool in coupons.groupby(["campaign", "coupon"])
         ]
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.Table.from_pylist(rows), path)
 
 
-def _offer(pool: pd.DataFrame, offer: str, group: str, **numbers: float) -> dict[str, object]:
+def _offer(pool: pd.DataFrame, offer: str, group: str, coupons: float) -> dict[str, object]:
     described = pool.iloc[0]
     return {
         "id": offer,
@@ -192,7 +206,8 @@ def _offer(pool: pd.DataFrame, offer: str, group: str, **numbers: float) -> dict
         "campaign_type": described.campaign_type,
         "department": str(pool.department.mode().iloc[0]),
         "category": str(pool.category.mode().iloc[0]),
-        **numbers,
+        "coupons": coupons,
+        "products": float(len(pool)),
     }
 
 
