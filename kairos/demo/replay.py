@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import redis
-from models.record import DecisionRecord, unpack
 
 from events import topics
 from events.bus import Bus
@@ -24,6 +23,7 @@ from kairos.demo.predictions import MODELS, Predictions
 from kairos.demo.publisher import Publisher, card
 from kairos.demo.shopping import Day, Moment, Shopping
 from kairos.stack import Stack, StackDown
+from models.record import DecisionRecord, unpack
 
 DOMAINS = ("shop", "marketing", "loyalty")
 MARKED = (*DOMAINS, topics.DECISIONS, topics.OUTCOMES)

@@ -69,7 +69,8 @@ def test_a_playbook_with_faults_is_refused_with_all_of_them(tmp_path: Path) -> N
         '[purchase]\ntopic = "shop"\ncustomer = { card = "card" }\nfields = { amount = "money" }\n'
     )
     (folder / "triggers.toml").write_text(
-        '[[aggregate]]\nname = "spend"\nevent = "purchse"\nvalue = "amount"\nfunctions = ["sum"]\nwindows = ["7d"]\n'
+        '[[aggregate]]\nname = "spend"\nevent = "purchse"\nvalue = "amount"\n'
+        'functions = ["sum"]\nwindows = ["7d"]\n'
     )
     done = kairos("check", str(folder))
     assert done.returncode == 2
