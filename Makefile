@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python; do \
 PY := .venv/bin/python
 READY := .venv/.ready
 
-.PHONY: demo test up env notebooks soak mutants lint clean help
+.PHONY: demo test up env notebooks soak mutants lint lock clean help
 
 demo: env ## replay real shopping data through the real path; DEMO_ARGS="--days 60" for less of it
 	$(PY) -m kairos demo $(DEMO_ARGS)
@@ -38,6 +38,10 @@ soak: env ## what takes longer than `make test` may
 
 mutants: env ## every committed mutant must turn the tests red
 	$(PY) -m kairos mutants
+
+lock: ## pin every requirement anew, with hashes (needs uv on PATH)
+	uv pip compile --universal --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url \
+	  --no-annotate --no-header -q pyproject.toml -o requirements.txt
 
 clean: ## forget runs and caches; the environment stays
 	rm -rf var .pytest_cache .mypy_cache .ruff_cache .hypothesis
