@@ -13,7 +13,8 @@ from confluent_kafka import (
     Producer,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from events.bus import MAX_MESSAGE_BYTES, BusUnavailable, Message, PositionLost, Record, UnknownTopic
 
@@ -27,7 +28,7 @@ class KafkaBus:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._config = {
+        self._config: dict[str, Any] = {
             "bootstrap.servers": urlsplit(url).netloc,
             "broker.address.family": "v4",
             "socket.timeout.ms": int(_TIMEOUT_S * 1_000),
@@ -103,7 +104,7 @@ class KafkaBus:
         with self._publishing:
             producer = self._open_producer()
             produce = producer.produce
-            for message in messages:
+            for topic, partition, key, value in messages:
                 while True:
                     try:
                         produce(
@@ -261,7 +262,7 @@ class KafkaReader:
 
     def _lost(self) -> PositionLost:
         return PositionLost(
-            f"{self._bus.url}: {self._topic}/{self._partition}: expected the record at {self._after + 1}, found "
-            f"{self._bus.first(self._topic, self._partition)} as the oldest kept; "
+            f"{self._bus.url}: {self._topic}/{self._partition}: expected the record at {self._after + 1}, "
+            f"found {self._bus.first(self._topic, self._partition)} as the oldest kept; "
             "rebuild the reader's state from its first record"
         )
