@@ -107,13 +107,7 @@ class KafkaBus:
             for topic, partition, key, value in messages:
                 while True:
                     try:
-                        produce(
-                            message.topic,
-                            message.value,
-                            message.key,
-                            message.partition,
-                            on_delivery=acknowledged,
-                        )
+                        produce(topic, value, key, partition, on_delivery=acknowledged)
                         break
                     except BufferError:
                         producer.poll(0.1)

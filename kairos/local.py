@@ -83,7 +83,7 @@ class Server:
         port: int,
         folder: Path,
         argv: Sequence[str],
-        ready: Ready,
+        ready: Callable[[], str | None],
         patience_s: float,
     ) -> None:
         self.name = name
