@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Protocol
 
 from kairos.kafka_local import start_kafka
-from kairos.local import bind_to_parent, free_port, start_redis
+from kairos.local import free_port, spawn, start_redis
 from kairos.settings import Settings
 
 PARTS = ("intake", "behaviour", "learner", "serve", "push")
@@ -102,21 +102,34 @@ class Stack:
 
     def start(self, name: str) -> Part:
         """Start (again) the process of that name with the stack's settings."""
-        folder = self.settings.run_dir / "logs"
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{name}.log"
-        with path.open("ab") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "kairos", name],
-                env={**os.environ, **self.settings.environment()},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C reaches the roof alone, which stops the parts in order
-                preexec_fn=bind_to_parent,
+        part = self._spawn(name, name)
+        self.parts[name] = part
+        return part
+
+    def crash(self, name: str) -> None:
+        """Kill a part as a crash would (SIGKILL) and start it again."""
+        part = self.parts[name]
+        part.process.kill()
+        part.process.wait()
+        self.start(name)
+
+    def once(self, *words: str) -> None:
+        """Run `python -m kairos` with these words to its end, with the stack's settings.
+
+        Errors: `StackDown` with the end of its log when it did not end with 0.
+        """
+        part = self._spawn(words[0], *words)
+        try:
+            while part.process.poll() is None:
+                self.check()
+                time.sleep(0.02)
+        finally:
+            part.stop()
+        if part.process.returncode:
+            raise StackDown(
+                f"{' '.join(words)}: expected exit code 0, found {part.process.returncode}; "
+                f"the end of {part.log}:\n{part.tail()}"
             )
-        self.parts[name] = Part(name, process, path)
-        return self.parts[name]
 
     def check(self) -> None:
         """Raise `StackDown` when any part has ended by itself."""
@@ -136,6 +149,11 @@ class Stack:
                 part.stop()
         while self._servers:
             self._servers.pop().stop()
+
+    def _spawn(self, name: str, *words: str) -> Part:
+        path = self.settings.run_dir / "logs" / f"{name}.log"
+        environment = {**os.environ, **self.settings.environment()}
+        return Part(name, spawn([sys.executable, "-m", "kairos", *words], path, environment), path)
 
     @property
     def address(self) -> str:

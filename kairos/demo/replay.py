@@ -5,8 +5,6 @@ reports that day folded and learned. So every row holds earlier days only, and n
 before it was predicted.
 """
 
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,7 +20,7 @@ from kairos.demo.live import LiveView, Pulse
 from kairos.demo.predictions import MODELS, Predictions
 from kairos.demo.publisher import Publisher, card
 from kairos.demo.shopping import Day, Moment, Shopping
-from kairos.stack import Stack, StackDown
+from kairos.stack import Stack
 from models.record import DecisionRecord, unpack
 
 DOMAINS = ("shop", "marketing", "loyalty")
@@ -145,15 +143,7 @@ class Replay:
     def _train(self) -> None:
         """Train LightGBM on what was served so far and wait until serving scores with it."""
         for placement in (FEED, COUPONS):
-            done = subprocess.run(
-                [sys.executable, "-m", "kairos", "train", "--placement", placement],
-                env={**_environment(), **self.stack.settings.environment()},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if done.returncode:
-                raise StackDown(f"train {placement}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
+            self.stack.once("train", "--placement", placement)
         ends = time.monotonic() + PATIENCE_S
         while not all(
             self._door.get("/v1/models")["placements"][placement].get("lightgbm")
@@ -233,12 +223,6 @@ def _request(placement: str, moment: Moment, limit: int, context: dict[str, Any]
 def _earliest(shopping: Shopping, first: Day) -> int:
     sends = shopping.sends_before()
     return int(min(sends.time.min(), first.start)) - 1000 if len(sends) else first.start - 1000
-
-
-def _environment() -> dict[str, str]:
-    import os
-
-    return dict(os.environ)
 
 
 def latency(times_ms: list[float]) -> dict[str, float]:
