@@ -1,0 +1,105 @@
+"""The offers of one placement, as arrays."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.eligibility import Indices, Rules
+from models.offer import Attribute, Offer
+from models.placement import DAY_MS, Placement
+from models.scorer import Columns, Floats, Matrix
+
+# A text attribute with at most so many values becomes one number (0 or 1) for each of them.
+FEW = 20
+ALWAYS = np.iinfo(np.int64).min
+NEVER = np.iinfo(np.int64).max
+CLOCK = ("hour", "weekday")
+DATES = ("days_left", "days_since_start")
+
+
+@dataclass(frozen=True, slots=True)
+class Assortment:
+    """The offers of one placement in the order of their ids, as arrays.
+
+    `numbers` (n, K) float32 are the attributes as models see them, `columns` the names of a whole
+    matrix, `features` the length of the customer's row without the clock, `keys` what each cross
+    feature's `match` reads off each offer and `codes` the same keys as numbers, `families` the columns of the cross features of each match.
+    """
+
+    placement: Placement
+    offers: tuple[Offer, ...]
+    values: NDArray[np.float64]
+    numbers: Floats
+    columns: Columns
+    features: int
+    keys: Mapping[str, tuple[str, ...]]
+    codes: Mapping[str, NDArray[np.int32]]
+    families: Mapping[str, tuple[int, ...]]
+    rules: Rules
+    zone: ZoneInfo
+
+    def __len__(self) -> int:
+        return len(self.offers)
+
+    def keys_of(self, offers: Indices) -> dict[str, list[str]]:
+        """What `features.row.cross` asks for: for each match, the key of each of `offers`."""
+        chosen = offers.tolist()
+        return {match: [every[n] for n in chosen] for match, every in self.keys.items()}
+
+    def customer(self, row: Floats, at: int) -> Floats:
+        """The customer's part of a matrix: the row, then the local hour and weekday (Monday is 0)."""
+        local = datetime.fromtimestamp(at / 1000, self.zone)
+        hour = local.hour + local.minute / 60
+        return np.concatenate([row, np.array([hour, local.weekday()], dtype=np.float32)]).astype(np.float32)
+
+    def dated(self, offers: Indices, at: int) -> Floats:
+        """The attributes of `offers` and the days each has left and behind it; open dates are NaN."""
+        begin, end = self.rules.valid_from[offers], self.rules.valid_to[offers]
+        dates = np.empty((len(offers), 2), dtype=np.float32)
+        # Differences of open dates overflow; they are replaced at once.
+        with np.errstate(over="ignore"):
+            dates[:, 0] = np.where(end == NEVER, np.nan, (end - at) / DAY_MS)
+            dates[:, 1] = np.where(begin == ALWAYS, np.nan, (at - begin) / DAY_MS)
+        return np.concatenate([self.numbers[offers], dates], axis=1)
+
+    def matrix(self, row: Floats, cross: Floats, offers: Indices, at: int) -> Matrix:
+        """What the models are shown for `offers` at the instant `at` (ms)."""
+        pairs = np.concatenate([cross, self.dated(offers, at)], axis=1).astype(np.float32, copy=False)
+        return Matrix(self.columns, self.customer(row, at), pairs)
+
+
+def numeric(offers: Sequence[Offer]) -> tuple[tuple[str, ...], Floats]:
+    """Attributes as numbers: numbers as they are, few-valued texts as 0/1 columns, never the id itself.
+
+    >>> from models.offer import Offer
+    >>> menu = [Offer(id=i, name=i, group="menu", attributes={"kind": k, "kcal": c})
+    ...         for i, k, c in (("a", "soup", 90.0), ("b", "soup", 80.0), ("c", "pie", 400.0))]
+    >>> names, numbers = numeric(menu)
+    >>> names
+    ('offer.kcal', 'offer.kind=pie', 'offer.kind=soup')
+    >>> numbers.tolist()
+    [[90.0, 0.0, 1.0], [80.0, 0.0, 1.0], [400.0, 1.0, 0.0]]
+    """
+    names: list[str] = []
+    columns: list[list[float]] = []
+    for attribute in sorted({name for offer in offers for name in offer.attributes}):
+        values = [offer.attributes.get(attribute) for offer in offers]
+        texts = sorted({value for value in values if isinstance(value, str)})
+        if not texts:
+            names.append(f"offer.{attribute}")
+            columns.append([np.nan if value is None else float(value) for value in values])
+        elif len(texts) <= FEW and not _names_offers(values, offers):
+            for text in texts:
+                names.append(f"offer.{attribute}={text}")
+                columns.append([float(value == text) for value in values])
+    table = np.array(columns, dtype=np.float32).T if columns else np.empty((len(offers), 0), dtype=np.float32)
+    return tuple(names), np.ascontiguousarray(table.reshape(len(offers), len(names)))
+
+
+def _names_offers(values: Iterable[Attribute | None], offers: Sequence[Offer]) -> bool:
+    """Whether an attribute only repeats the ids."""
+    return all(value == offer.id for value, offer in zip(values, offers, strict=True))

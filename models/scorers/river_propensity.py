@@ -1,0 +1,201 @@
+"""The model that learns from each outcome as it comes, and its reading form that needs only numpy."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from models.scorer import Columns, Floats, Matrix, Places, Scores
+
+NAME = "river"
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """A learner at one moment, as MessagePack: what scoring needs and what learning goes on from.
+
+    Lists run over `names`. A feature that was never seen is not in it.
+    """
+
+    names: list[str]
+    count: int
+    positives: int
+    intercept: float
+    iterations: int
+    weights: list[float]
+    counts: list[int]
+    means: list[float]
+    variances: list[float]
+    z: list[float]
+    n: list[float]
+    settings: dict[str, float]
+
+
+def squash(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Signed log1p: sums of money and days have heavy tails that a linear model would follow.
+
+    >>> squash(np.array([0.0, np.e - 1, 1 - np.e])).tolist()
+    [0.0, 1.0, -1.0]
+    """
+    wide = np.asarray(values, dtype=np.float64)
+    result: NDArray[np.float64] = np.copysign(np.log1p(np.abs(wide)), wide)
+    return result
+
+
+class RiverPropensity:
+    """StandardScaler | LogisticRegression(FTRLProximal), one example at a time, started at a prior rate.
+
+    A missing value (NaN) is left out, which is to say it counts as the feature's mean.
+
+    >>> model = RiverPropensity(prior=0.02)
+    >>> round(model.predict(("x",), np.array([1.0], dtype=np.float32)), 6)
+    0.02
+    >>> for _ in range(50):
+    ...     model.learn(("x",), np.array([1.0], dtype=np.float32), 1)
+    ...     model.learn(("x",), np.array([0.0], dtype=np.float32), 0)
+    >>> model.predict(("x",), np.array([1.0], dtype=np.float32)) > 0.5
+    True
+    """
+
+    def __init__(
+        self, prior: float = 0.02, alpha: float = 0.05, l2: float = 1.0, intercept_lr: float = 0.01
+    ) -> None:
+        # River is needed to learn and only there: importing it takes a second that scoring should not pay.
+        from river import linear_model, optim, preprocessing
+
+        self._settings = {"prior": prior, "alpha": alpha, "l2": l2, "intercept_lr": intercept_lr}
+        self._scaler = preprocessing.StandardScaler()
+        self._optimizer = optim.FTRLProximal(alpha=alpha, l1=0.0, l2=l2)
+        self._model = linear_model.LogisticRegression(
+            optimizer=self._optimizer,
+            intercept_init=float(np.log(prior / (1 - prior))),
+            intercept_lr=intercept_lr,
+        )
+        self.count = 0
+        self.positives = 0
+
+    def learn(self, names: Sequence[str], x: Floats, y: int) -> None:
+        """Learn one example: the values `x` of `names`, and whether it came to a conversion (0 or 1)."""
+        values = _values(names, x)
+        self._scaler.learn_one(values)
+        self._model.learn_one(self._scaler.transform_one(values), bool(y))
+        self.count += 1
+        self.positives += int(y)
+
+    def predict(self, names: Sequence[str], x: Floats) -> float:
+        """River's own probability for one example; `RiverScorer` gives the same within 1e-12."""
+        values = self._scaler.transform_one(_values(names, x))
+        return float(self._model.predict_proba_one(values)[True])
+
+    def snapshot(self) -> bytes:
+        """All there is to know about the learner, as MessagePack."""
+        scaler, optimizer = self._scaler, self._optimizer
+        weights = self._model.weights
+        names = sorted(scaler.counts)
+        return msgspec.msgpack.encode(
+            Snapshot(
+                names=names,
+                count=self.count,
+                positives=self.positives,
+                intercept=float(self._model.intercept),
+                iterations=int(optimizer.n_iterations),
+                weights=[float(weights.get(name, 0.0)) for name in names],
+                counts=[int(scaler.counts[name]) for name in names],
+                means=[float(scaler.means[name]) for name in names],
+                variances=[float(scaler.vars[name]) for name in names],
+                z=[float(optimizer.z.get(name, 0.0)) for name in names],
+                n=[float(optimizer.n.get(name, 0.0)) for name in names],
+                settings=self._settings,
+            )
+        )
+
+    @classmethod
+    def restore(cls, packed: bytes) -> "RiverPropensity":
+        """The learner of a snapshot: it goes on learning exactly as the original would."""
+        from river import utils
+
+        kept = msgspec.msgpack.decode(packed, type=Snapshot)
+        model = cls(**kept.settings)
+        model.count, model.positives = kept.count, kept.positives
+        for name, count, mean, variance in zip(
+            kept.names, kept.counts, kept.means, kept.variances, strict=True
+        ):
+            model._scaler.counts[name] = count
+            model._scaler.means[name] = mean
+            model._scaler.vars[name] = variance
+        model._optimizer.z = defaultdict(float, zip(kept.names, kept.z, strict=True))
+        model._optimizer.n = defaultdict(float, zip(kept.names, kept.n, strict=True))
+        model._optimizer.n_iterations = kept.iterations
+        model._model.intercept = kept.intercept
+        model._model._weights = utils.VectorDict(dict(zip(kept.names, kept.weights, strict=True)))
+        return model
+
+
+def _values(names: Sequence[str], x: Floats) -> dict[str, float]:
+    """One example as River wants it: squashed, and without what is missing."""
+    squashed = squash(x)
+    if np.isfinite(squashed).all():
+        return dict(zip(names, squashed.tolist(), strict=True))
+    return {name: value for name, value in zip(names, squashed.tolist(), strict=True) if np.isfinite(value)}
+
+
+@dataclass(slots=True)
+class RiverScorer:
+    """A snapshot read for scoring: no River on this path, and nothing but two products of arrays.
+
+    The standardised model is folded into weights on squashed values: one product for what all offers
+    share, one for what differs.
+    """
+
+    version: str
+    learned: int
+    intercept: float
+    slopes: NDArray[np.float64]
+    means: NDArray[np.float64]
+    places: Places
+    name: str = NAME
+    _ready: tuple[Columns, tuple[NDArray[np.float64], ...]] | None = None
+
+    @classmethod
+    def from_snapshot(cls, packed: bytes, version: str = "") -> "RiverScorer":
+        """The scorer of a snapshot; `version` defaults to the number of examples learned."""
+        kept = msgspec.msgpack.decode(packed, type=Snapshot)
+        variances = np.array(kept.variances)
+        scale = np.divide(1.0, np.sqrt(variances), out=np.zeros_like(variances), where=variances > 0)
+        return cls(
+            version=version or str(kept.count),
+            learned=kept.count,
+            intercept=kept.intercept,
+            slopes=np.array(kept.weights) * scale,
+            means=np.array(kept.means),
+            places=Places(tuple(kept.names)),
+        )
+
+    def score(self, features: Matrix) -> Scores:
+        """Probabilities (n,); a feature that is missing here, or was never learned, counts as its mean."""
+        shared_slopes, shared_means, slopes, means = self._arrays(features.columns)
+        shared = squash(features.customer) - shared_means
+        own = squash(features.offers) - means
+        # A missing value is its mean: no deviation.
+        logit = (
+            self.intercept
+            + shared_slopes @ np.nan_to_num(shared, nan=0.0)
+            + np.nan_to_num(own, nan=0.0) @ slopes
+        )
+        result: Scores = 1.0 / (1.0 + np.exp(-logit))
+        return result
+
+    def _arrays(self, columns: Columns) -> tuple[NDArray[np.float64], ...]:
+        """Slopes and means laid out as `columns` are; what the model does not know has slope 0."""
+        if self._ready is None or self._ready[0] is not columns:
+            places = self.places.of(columns)
+            known = places >= 0
+            slopes, means = np.zeros(len(columns.names)), np.zeros(len(columns.names))
+            slopes[places[known]] = self.slopes[known]
+            means[places[known]] = self.means[known]
+            cut = len(columns.customer)
+            self._ready = (columns, (slopes[:cut], means[:cut], slopes[cut:], means[cut:]))
+        return self._ready[1]
