@@ -1,0 +1,173 @@
+"""What stands behind both doors: playbook, catalogue, Redis, bus, models, decider; opened and closed once."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from events import bus as buses
+from events.bus import Bus
+from events.setup import Setup
+from events.topics import DECISIONS, layout
+from features.declare import Playbook, load
+from features.plan import Plan, compile_plan
+from models import catalogue as catalogues
+from models.catalogue import Catalogue
+from serving.decider import Decider
+from serving.ledger import Ledger
+from serving.metrics import Metrics
+from serving.model_shelf import ModelShelf
+from serving.publisher import Publisher
+from serving.redis_line import RedisAway, RedisLine
+from serving.relay import Relay
+
+DRAIN_S = 5.0
+PROBE_S = 0.5
+SAY_EVERY_S = 5.0
+
+log = logging.getLogger("kairos.serving")
+
+
+class StillAway(Exception):
+    """Redis did not come within the time a start may take; the message says where it was looked for."""
+
+
+class Backroom:
+    """Opens in the background while a door already answers; `missing` says what is not there yet, and why."""
+
+    setup: Setup
+    playbook: Playbook
+    plan: Plan
+    catalogue: Catalogue
+    bus: Bus
+    line: RedisLine
+    ledger: Ledger
+    publisher: Publisher
+    relay: Relay
+    shelf: ModelShelf
+    decider: Decider
+
+    def __init__(self, setup: Setup, now: Callable[[], float] = time.time) -> None:
+        self.setup = setup
+        self.now = now
+        self.metrics = Metrics()
+        self.missing = {
+            "catalogue": f"reading {setup.playbook}",
+            "redis": f"waiting for {setup.redis}",
+            "bus": f"waiting for {setup.bus}",
+        }
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything has been there once."""
+        return not self.missing
+
+    async def open(self) -> None:
+        """Read the playbook, wait for Redis and the bus, start the relay and the shelf.
+
+        Errors: `PlaybookRefused`; `StillAway` or `BusUnavailable` after `setup.wait_s`.
+        """
+        self.line = RedisLine(self.setup.redis)
+        await asyncio.to_thread(self._read)
+        await asyncio.gather(self._await_redis(), self._await_bus())
+        self.ledger = Ledger(self.line)
+        self.publisher = Publisher(self.bus)
+        self.relay = Relay(self.line, self.publisher, self.setup.partitions)
+        self.shelf = ModelShelf(self.setup, self.plan, self.catalogue, self.line)
+        await self.shelf.refresh()
+        self.decider = Decider(
+            project=self.setup.project,
+            partitions=self.setup.partitions,
+            clock=self.setup.clock,
+            kinds=frozenset(
+                kind for each in self.playbook.contracts.types.values() for kind in each.customer
+            ),
+            plan=self.plan,
+            catalogue=self.catalogue,
+            line=self.line,
+            ledger=self.ledger,
+            relay=self.relay,
+            shelf=self.shelf,
+            metrics=self.metrics,
+            now=self.now,
+        )
+        self._tasks = [asyncio.create_task(self.relay.run()), asyncio.create_task(self.shelf.run())]
+        for task in self._tasks:
+            task.add_done_callback(_tell)
+        del self.missing["bus"]
+
+    async def close(self) -> None:
+        """Let the relay finish what it holds (at most `DRAIN_S`), then hang up."""
+        if self._tasks:
+            relaying, shelving = self._tasks
+            shelving.cancel()
+            self.relay.stop()
+            await asyncio.wait([relaying], timeout=DRAIN_S)
+            if not relaying.done():
+                log.warning("%d decisions stay in the outbox for the next start", self.relay.pending)
+                relaying.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self.publisher.close()
+            await self.shelf.close()
+        if hasattr(self, "line"):
+            await self.line.close()
+        if hasattr(self, "bus"):
+            await asyncio.to_thread(self.bus.close)
+
+    async def absent(self) -> dict[str, str]:
+        """Say what is not reachable right now; empty when all is."""
+        if not self.ready:
+            return dict(self.missing)
+        found = {}
+        try:
+            await self.line.ask(("PING",), deadline_s=PROBE_S)
+        except RedisAway as error:
+            found["redis"] = str(error)
+        try:
+            async with asyncio.timeout(PROBE_S):
+                await asyncio.to_thread(self.bus.last, DECISIONS, 0)
+        except (buses.BusUnavailable, TimeoutError) as error:
+            found["bus"] = str(error) or "no answer in time"
+        return found
+
+    def _read(self) -> None:
+        self.playbook = load(self.setup.playbook)
+        self.plan = compile_plan(self.playbook)
+        self.catalogue = catalogues.load(self.setup.playbook, self.plan, self.setup.catalogue)
+        del self.missing["catalogue"]
+
+    async def _await_redis(self) -> None:
+        started = time.monotonic()
+        said = started - SAY_EVERY_S
+        while True:
+            try:
+                await self.line.ask(("PING",), deadline_s=PROBE_S)
+                break
+            except RedisAway as error:
+                waited = time.monotonic() - started
+                self.missing["redis"] = str(error)
+                if waited >= self.setup.wait_s:
+                    raise StillAway(
+                        f"redis: expected an answer from {self.line.url} within {self.setup.wait_s:.0f} s, "
+                        f"found none ({error}); start it (`make up` brings one) or set KAIROS_REDIS"
+                    ) from None
+                if time.monotonic() - said >= SAY_EVERY_S:
+                    said = time.monotonic()
+                    left = self.setup.wait_s - waited
+                    log.warning("waiting for Redis at %s (%.0f s more): %s", self.line.url, left, error)
+            await asyncio.sleep(0.1)
+        del self.missing["redis"]
+
+    async def _await_bus(self) -> None:
+        def connect() -> Bus:
+            bus = buses.connect(self.setup.bus, timeout_s=self.setup.wait_s, waiting=log.warning)
+            bus.ensure(layout(self.playbook.contracts.topics, self.setup.partitions))
+            return bus
+
+        self.bus = await asyncio.to_thread(connect)
+
+
+def _tell(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.error("a background task ended: %r", error, exc_info=error)

@@ -1,0 +1,58 @@
+"""What people read of a decision and of a customer: the record and the row, in words and plain values."""
+
+import math
+from typing import Any
+
+import orjson
+
+from events.codec import render_time
+from features.plan import Plan
+from features.row import explain
+from models.catalogue import Catalogue
+from models.explanation import why
+from models.record import unpack
+from serving.decider import Known
+
+
+def decision_view(record: bytes, catalogue: Catalogue) -> bytes:
+    """Tell why this and why not that, as JSON, from a packed record."""
+    told = why(unpack(record), catalogue)
+    told["at"] = render_time(told["at"])
+    return orjson.dumps(told)
+
+
+def customer_view(reference: str, known: Known, plan: Plan) -> bytes:
+    """Tell each value of a customer with its age, as JSON; `age_ms` is how far behind our reading is."""
+    values = [
+        {
+            "name": value.name,
+            "value": _plain(value.value),
+            "status": value.status,
+            "age_ms": value.age_ms,
+            "unit": value.unit,
+            "meaning": value.meaning,
+        }
+        for value in explain(plan, known.state, known.at, known.watermark)
+    ]
+    told: dict[str, Any] = {
+        "customer": known.customer,
+        "reference": reference,
+        "unknown_customer": known.state is None,
+        "at": render_time(known.at),
+        "read_up_to": None if known.watermark is None else render_time(known.watermark),
+        "newest_event": None if known.state is None else render_time(known.state.newest),
+        "plan": plan.digest,
+        "values": values,
+    }
+    return orjson.dumps(told)
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN: a value that is missing is null.
+
+    >>> _plain(float("nan")) is None
+    True
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

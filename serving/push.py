@@ -1,0 +1,322 @@
+"""The push door: a fired trigger in, a push command out, never two for one trigger.
+
+A trigger's instance is the request id of its decision and names its command, so the same trigger can only
+ever make the same command. What keeps it from being written twice is written down in this order: the
+command to the bus, then `{NNN}push:<instance>` and the cursor to Redis. Who dies in between finds the command
+at the tail of `push-commands` when it starts again. One process writes at a time: it holds a lease.
+"""
+
+import asyncio
+import logging
+import secrets
+import threading
+import time
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import orjson
+
+from events.bus import Bus, BusUnavailable, Message, PositionLost, Reader, Record
+from events.codec import BadEvent, parse_cloudevent, parse_time, render_time
+from events.faults import Fault, PlaybookRefused, did_you_mean
+from events.identity import is_customer
+from events.setup import Setup
+from events.topics import PUSH_COMMANDS, TRIGGERS
+from serving.backroom import Backroom
+from serving.decider import NotKnown
+from serving.ledger import tag_of
+from serving.messages import DecisionAnswer, DecisionRequest
+from serving.metrics import counters_key
+from serving.problems import Problem
+from serving.redis_line import Command, RedisAway
+
+PLACEMENT: Final = "push"
+CURSOR: Final = "kairos:push:cursor"
+LEASE: Final = "kairos:push:lease"
+BATCH: Final = 100
+WAIT_MS: Final = 200
+TOGETHER: Final = 16
+PUSHED_KEPT_S: Final = 30 * 24 * 3600
+FRESH_MS: Final = 24 * 3600 * 1000
+EXPIRES_MS: Final = 24 * 3600 * 1000
+LEASE_MS: Final = 4_000
+RENEW_S: Final = 1.0
+PAUSE_S: Final = 0.5
+
+# Takes a lease that is free or ours, and lengthens it; 1 when it is ours.
+_HOLD: Final = b"""
+local owner = redis.call('GET', KEYS[1])
+if owner and owner ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+_LET_GO: Final = b"if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end return 1"
+
+log = logging.getLogger("kairos.push")
+_answer = msgspec.json.Decoder(DecisionAnswer)
+
+
+class Fired(NamedTuple):
+    """A trigger that fired for a customer at `time` (ms)."""
+
+    instance: str
+    trigger: str
+    customer: str
+    time: int
+
+
+class Lost(Exception):
+    """Another process holds the lease: it writes, we wait."""
+
+
+def pushed_key(customer: str, instance: str) -> str:
+    """Name the key that says a trigger's command is on the bus.
+
+    >>> pushed_key("{007}abcdefghijkl", "big_shop-1")
+    '{007}push:big_shop-1'
+    """
+    return f"{tag_of(customer)}push:{instance}"
+
+
+def read_trigger(value: bytes) -> Fired:
+    """Read a fired trigger. Errors: `BadEvent`."""
+    event = parse_cloudevent(value)
+    data = event.data
+    customer, at = data.get("customer"), data.get("time")
+    if not isinstance(customer, str) or not is_customer(customer):
+        raise BadEvent("no_customer", "data.customer", "a minted id", repr(customer)[:60])
+    try:
+        fired = parse_time(at)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise BadEvent("wrong_type", "data.time", "an instant", str(error)[:60]) from None
+    return Fired(event.id, str(data.get("trigger", "")), customer, fired)
+
+
+class Push:
+    """Turns triggers into commands, a partition at a time in order; fails closed.
+
+    An error in deciding, a customer nothing is known of or a trigger older than a day means no push, and
+    a counter moves. Redis or the bus away means waiting: nothing is skipped.
+    """
+
+    def __init__(self, room: Backroom, stop: threading.Event) -> None:
+        self._room, self._stop = room, stop
+        self._token = secrets.token_hex(8)
+        self._held_until = 0.0
+        self._counts: dict[str, int] = {}
+
+    async def run(self) -> None:
+        """Work until `stop`. Errors: whatever is neither Redis nor the bus being away."""
+        flat: list[bytes] = (await self._room.line.ask(("HGETALL", counters_key("push"))))[0]
+        self._counts = {n.decode(): int(v) for n, v in zip(flat[::2], flat[1::2], strict=True)}
+        async with asyncio.TaskGroup() as group:
+            for partition in range(self._room.setup.partitions):
+                group.create_task(self._partition(partition))
+        await self._room.line.ask(("EVAL", _LET_GO, 1, LEASE, self._token))
+
+    async def _partition(self, partition: int) -> None:
+        while not self._stop.is_set():
+            reader: Reader | None = None
+            try:
+                await self._hold()
+                place = _Place(self._room.bus, partition)
+                await self._recover(place)
+                reader = await asyncio.to_thread(place.open)
+                while not self._stop.is_set():
+                    records = await asyncio.to_thread(reader.read, BATCH, WAIT_MS)
+                    await self._hold()
+                    if records:
+                        await self._batch(place, records)
+            except Lost:
+                log.info("another push process is at work; waiting for it to end")
+                await asyncio.sleep(PAUSE_S)
+            except (RedisAway, BusUnavailable, PositionLost) as error:
+                log.warning("pushes wait: %s", error)
+                await asyncio.sleep(PAUSE_S)
+            finally:
+                if reader is not None:
+                    await asyncio.to_thread(reader.close)
+
+    async def _hold(self) -> None:
+        """Make sure that the lease is ours for at least another second or two. Errors: `Lost`."""
+        now = time.monotonic()
+        if now < self._held_until - (LEASE_MS / 1000 - RENEW_S):
+            return
+        (ours,) = await self._room.line.ask(("EVAL", _HOLD, 1, LEASE, self._token, LEASE_MS))
+        if not ours:
+            raise Lost
+        self._held_until = now + LEASE_MS / 1000
+
+    async def _recover(self, place: "_Place") -> None:
+        """Read the saved place, and mark the triggers whose commands are on the bus behind it."""
+        (saved,) = await self._room.line.ask(("HGET", CURSOR, place.partition))
+        if saved is not None:
+            place.triggers, place.commands = orjson.loads(saved)
+        commands = await asyncio.to_thread(place.scan)
+        if commands:
+            log.info("partition %d: %d commands stand behind our cursor", place.partition, len(commands))
+            await self._room.line.ask(*[_mark(command) for command in commands], deadline_s=10)
+
+    async def _batch(self, place: "_Place", records: list[Record]) -> None:
+        fired: dict[str, Fired] = {}
+        counts: dict[str, int] = {"triggers": len(records)}
+
+        def count(what: str) -> None:
+            counts[what] = counts.get(what, 0) + 1
+
+        for record in records:
+            try:
+                one = read_trigger(record.value)
+            except BadEvent as bad:
+                log.warning("triggers %d/%d cannot be read: %s", record.partition, record.position, bad)
+                count("unreadable")
+                continue
+            if one.instance in fired:
+                count("redelivered")
+            else:
+                fired[one.instance] = one
+        known = await self._room.line.ask(
+            ("PING",), *[("GET", pushed_key(one.customer, one.instance)) for one in fired.values()]
+        )
+        for one, before in zip(list(fired.values()), known[1:], strict=True):
+            if before is not None:
+                count("redelivered")
+                del fired[one.instance]
+        commands: list[dict[str, Any]] = []
+        waiting = list(fired.values())
+        for start in range(0, len(waiting), TOGETHER):
+            some = waiting[start : start + TOGETHER]
+            for command, fate in await asyncio.gather(*[self._decide(one) for one in some]):
+                count(fate)
+                if command is not None:
+                    commands.append(command)
+        await self._hold()
+        await self._room.publisher.publish(
+            [
+                Message(PUSH_COMMANDS, place.partition, command["customer"].encode(), orjson.dumps(command))
+                for command in commands
+            ]
+        )
+        await self._written(place, records[-1].position, commands, counts)
+
+    async def _decide(self, fired: Fired) -> tuple[dict[str, Any] | None, str]:
+        room = self._room
+        if room.setup.clock == "wall" and room.now() * 1000 - fired.time > FRESH_MS:
+            return None, "stale"
+        try:
+            decided = await room.decider.decide(
+                DecisionRequest(customer=fired.customer, placement=PLACEMENT, request_id=fired.instance),
+                closed=True,
+            )
+            answer = _answer.decode(decided.answer)
+        except RedisAway:
+            raise
+        except NotKnown:
+            return None, "unknown"
+        except Problem as problem:
+            log.warning("no push for %s: %s", fired.instance, problem.detail)
+            return None, "refused"
+        except Exception:
+            log.exception("no push for %s", fired.instance)
+            return None, "failed"
+        if not answer.offers:
+            return None, "silent"
+        best = answer.offers[0]
+        command = {
+            "id": fired.instance,
+            "trigger": fired.trigger,
+            "instance": fired.instance,
+            "customer": fired.customer,
+            "offer": best.offer,
+            "treatment": best.treatment,
+            "decision_id": answer.decision_id,
+            "at": answer.at,
+            "expires": render_time(parse_time(answer.at) + EXPIRES_MS),
+        }
+        return command, "commands"
+
+    async def _written(
+        self,
+        place: "_Place",
+        position: int,
+        commands: list[dict[str, Any]],
+        counts: dict[str, int],
+    ) -> None:
+        place.triggers = position
+        if commands:
+            place.commands = await asyncio.to_thread(self._room.bus.last, PUSH_COMMANDS, place.partition)
+        for name, by in counts.items():
+            self._counts[name] = self._counts.get(name, 0) + by
+        flat = [part for item in self._counts.items() for part in item]
+        await self._room.line.ask(
+            *[_mark(command) for command in commands],
+            ("HSET", CURSOR, place.partition, orjson.dumps([place.triggers, place.commands])),
+            ("HSET", counters_key("push"), *flat),
+        )
+
+
+def _mark(command: dict[str, Any]) -> Command:
+    key = pushed_key(command["customer"], command["instance"])
+    return ("SET", key, command["decision_id"], "EX", PUSHED_KEPT_S)
+
+
+class _Place:
+    """How far one partition's triggers are done, and how far its commands were known when that was saved."""
+
+    def __init__(self, bus: Bus, partition: int) -> None:
+        self._bus, self.partition = bus, partition
+        self.triggers = self.commands = -1
+
+    def open(self) -> Reader:
+        """Read triggers on from here; from the oldest kept when older ones are gone."""
+        last, first = self._bus.last(TRIGGERS, self.partition), self._bus.first(TRIGGERS, self.partition)
+        if self.triggers > last:
+            log.warning("partition %d of triggers begins anew: it ends before our cursor", self.partition)
+            self.triggers = -1
+        return self._bus.reader(TRIGGERS, self.partition, max(self.triggers, first - 1))
+
+    def scan(self) -> list[dict[str, Any]]:
+        """Read the commands behind the cursor."""
+        end = self._bus.last(PUSH_COMMANDS, self.partition)
+        first = self._bus.first(PUSH_COMMANDS, self.partition)
+        if self.commands > end:
+            self.commands = -1
+        position = max(self.commands, first - 1)
+        found: list[dict[str, Any]] = []
+        if position >= end:
+            return found
+        reader = self._bus.reader(PUSH_COMMANDS, self.partition, position)
+        try:
+            while position < end:
+                records = reader.read(1_000, 1_000)
+                for record in records:
+                    position = record.position
+                    found.append(orjson.loads(record.value))
+                if not records and position < end:
+                    raise BusUnavailable(f"push-commands {self.partition}: the tail could not be read")
+        finally:
+            reader.close()
+        return found
+
+
+def run(setup: Setup, stop: threading.Event) -> None:
+    """Push until `stop`; recorded decisions are relayed before it returns.
+
+    Errors: `PlaybookRefused`, `BusUnavailable`, `StillAway`: each says what to do.
+    """
+
+    async def both() -> None:
+        room = Backroom(setup)
+        try:
+            await room.open()
+            known = room.catalogue.assortments
+            if PLACEMENT not in known:
+                hint = did_you_mean(PLACEMENT, known)
+                fault = Fault("offers.toml", "[[placement]]", PLACEMENT, "none", hint)
+                raise PlaybookRefused([fault])
+            print("Kairos pushes: triggers in, push-commands out", flush=True)
+            await Push(room, stop).run()
+        finally:
+            await room.close()
+
+    asyncio.run(both())
