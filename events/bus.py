@@ -17,7 +17,17 @@ class BusUnavailable(Exception):
 
 
 class PositionLost(Exception):
-    """Records after the asked position have been trimmed: who reads on would miss them unknowingly."""
+    """The record behind a reader's position is not there to be read: trimmed, or of another bus.
+
+    Who read on would miss records unknowingly.
+    """
+
+    def __init__(self, place: str, after: int, first: int, last: int) -> None:
+        gone = "those before are trimmed" if first > after + 1 else "was the bus emptied or exchanged?"
+        super().__init__(
+            f"{place}: expected to read on from {after + 1}, found records {first} to {last} ({gone}); "
+            "rebuild what was read from here, or bring the bus back"
+        )
 
 
 class UnknownTopic(Exception):
@@ -49,7 +59,7 @@ class Reader(Protocol):
     def read(self, limit: int, wait_ms: int) -> list[Record]:
         """At most `limit` next records; waits up to `wait_ms` for the first, so none means none came.
 
-        Errors: `PositionLost` when the next record was trimmed, `BusUnavailable`.
+        Errors: `PositionLost` when the next record was trimmed or the bus ends before it, `BusUnavailable`.
         """
 
     def close(self) -> None:

@@ -153,7 +153,7 @@ def load_contracts(folder: Path) -> tuple[Contracts, list[Fault]]:
 def _id(data: Mapping[str, Any], member: str) -> str:
     value = data.get(member)
     if type(value) is int:
-        return str(value)
+        value = str(value)
     if type(value) is str and 0 < len(value) <= MAX_ID:
         return value
     raise BadEvent("no_id", f"data.{member}", _ID_TEXT, shown(value))

@@ -143,7 +143,7 @@ class Identities:
         """Each id's customer: the claimed one, unless it has one already. One round trip."""
         pipeline = self._redis.pipeline(transaction=False)
         for each, customer in claims:
-            pipeline.set(id_key(*each), customer, nx=True, get=True)
+            pipeline.execute_command("SET", id_key(*each), customer, "NX", "GET", get=True)
         owners = _texts(pipeline.execute())
         return [owner or customer for owner, (_, customer) in zip(owners, claims, strict=True)]
 

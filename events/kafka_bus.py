@@ -19,6 +19,7 @@ from confluent_kafka.cimpl import NewTopic
 from events.bus import MAX_MESSAGE_BYTES, BusUnavailable, Message, PositionLost, Record, UnknownTopic
 
 _TIMEOUT_S = 5.0
+_PROOF_S = 1.0
 # Above the longest value: its key and the batch around it count too.
 _WIRE_BYTES = MAX_MESSAGE_BYTES + 1_000_000
 
@@ -66,11 +67,11 @@ class KafkaBus:
                     future.result()
                 except KafkaException as error:
                     if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                        raise self._unavailable(error) from error
+                        raise self.unavailable(error) from error
         deadline = time.monotonic() + _TIMEOUT_S
         while not set(topics) <= set(existing := self._metadata()):
             if time.monotonic() > deadline:
-                raise self._unavailable(f"no topics {sorted(set(topics) - set(existing))} after making them")
+                raise self.unavailable(f"no topics {sorted(set(topics) - set(existing))} after making them")
             time.sleep(0.02)
         for topic, wanted in topics.items():
             if existing[topic] != wanted:
@@ -118,7 +119,7 @@ class KafkaBus:
                 producer.purge()
                 producer.flush(0)
                 why = failures[0].str() if failures else "no acknowledgement"
-                raise self._unavailable(f"{why} for {len(failures) or left} of {len(messages)} records")
+                raise self.unavailable(f"{why} for {len(failures) or left} of {len(messages)} records")
 
     def reader(self, topic: str, partition: int, after: int = -1) -> "KafkaReader":
         """See `Bus.reader`."""
@@ -143,7 +144,7 @@ class KafkaBus:
             for future in asked.values():
                 future.result(_TIMEOUT_S)
         except (KafkaException, TimeoutError) as error:
-            raise self._unavailable(error) from error
+            raise self.unavailable(error) from error
 
     def close(self) -> None:
         """See `Bus.close`."""
@@ -163,7 +164,7 @@ class KafkaBus:
                     TopicPartition(topic, partition), timeout=_TIMEOUT_S, cached=False
                 )
         except KafkaException as error:
-            raise self._unavailable(error) from error
+            raise self.unavailable(error) from error
         return low, high - 1
 
     def check(self, topic: str, partition: int) -> None:
@@ -209,11 +210,12 @@ class KafkaBus:
         try:
             topics = self._admin.list_topics(timeout=_TIMEOUT_S).topics
         except KafkaException as error:
-            raise self._unavailable(error) from error
+            raise self.unavailable(error) from error
         self._partitions = {name: len(topic.partitions) for name, topic in topics.items() if not topic.error}
         return self._partitions
 
-    def _unavailable(self, why: object) -> BusUnavailable:
+    def unavailable(self, why: object) -> BusUnavailable:
+        """The error that says what Kafka did instead of its work."""
         return BusUnavailable(f"{self.url}: expected a Kafka that takes records, found: {why}")
 
 
@@ -225,6 +227,7 @@ class KafkaReader:
         self._topic = topic
         self._partition = partition
         self._after = after
+        self._proved = time.monotonic()
         self._consumer = bus.consumer()
         self._consumer.assign([TopicPartition(topic, partition, after + 1)])
 
@@ -245,9 +248,13 @@ class KafkaReader:
             elif error.code() == KafkaError._AUTO_OFFSET_RESET:
                 raise self._lost()
             elif error.code() != KafkaError._PARTITION_EOF:
-                raise self._bus._unavailable(error.str())
+                raise self._bus.unavailable(error.str())
         if records:
             self._after = records[-1].position
+        elif time.monotonic() - self._proved > _PROOF_S:
+            # To librdkafka a broker that died looks like a partition where nothing happens.
+            self._bus.ends(topic, partition)
+            self._proved = time.monotonic()
         return records
 
     def close(self) -> None:
@@ -255,8 +262,5 @@ class KafkaReader:
         self._consumer.close()
 
     def _lost(self) -> PositionLost:
-        return PositionLost(
-            f"{self._bus.url}: {self._topic}/{self._partition}: expected the record at {self._after + 1}, "
-            f"found {self._bus.first(self._topic, self._partition)} as the oldest kept; "
-            "rebuild the reader's state from its first record"
-        )
+        place = f"{self._bus.url}: {self._topic}/{self._partition}"
+        return PositionLost(place, self._after, *self._bus.ends(self._topic, self._partition))
