@@ -1,0 +1,264 @@
+"""Conditions as people write them: a safe subset of CEL, parsed once, evaluated on an event or on all offers.
+
+The language: names, numbers, texts, true and false; `&& || !`, `== != < <= > >=`, `+ - * / %`, `in [..]`,
+`c ? a : b`, `is_missing(x)`, `coalesce(a, b, ...)`. Missing values are unknown, and what depends on one
+is unknown too: nothing substitutes silently. Everything is typed when it is compiled, and nothing can loop.
+"""
+
+import ast
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from celpy.celparser import CELParseError, CELParser
+from lark import Token, Tree
+
+from events.faults import did_you_mean
+from features import kleene
+from features.kleene import Env, Kind, Node
+
+LONGEST = 2_000
+"""Characters of an expression."""
+
+DEEPEST = 40
+"""Levels of nesting, and terms of one chain of operators."""
+
+_COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {
+    "relation_lt": operator.lt,
+    "relation_le": operator.le,
+    "relation_gt": operator.gt,
+    "relation_ge": operator.ge,
+    "relation_eq": operator.eq,
+    "relation_ne": operator.ne,
+}
+_COMPUTE: Mapping[str, Callable[[Any, Any], Any]] = {
+    "addition_add": operator.add,
+    "addition_sub": operator.sub,
+    "multiplication_mul": operator.mul,
+    "multiplication_div": operator.truediv,
+    "multiplication_mod": operator.mod,
+}
+_FUNCTIONS = ("is_missing", "coalesce")
+
+
+class BadExpression(Exception):
+    """An expression cannot be understood: at which character (from 1), what was expected, what was found."""
+
+    def __init__(self, text: str, at: int, expected: str, found: str, hint: str = "") -> None:
+        self.text, self.at, self.expected, self.found, self.hint = text, at, expected, found, hint
+        more = f"; {hint}" if hint else ""
+        super().__init__(f"character {at} of {text!r}: expected {expected}, found {found}{more}")
+
+
+class Expression(NamedTuple):
+    """A compiled expression: `names` it reads, the `kind` of its value.
+
+    >>> names = {"spend": "number", "store": "category"}
+    >>> big = compile_expression("spend > 100 && !is_missing(store)", names)
+    >>> big.names, big.kind
+    (('spend', 'store'), 'boolean')
+    >>> big.test({"spend": 120.0, "store": "7"}), big.one({"spend": None, "store": "7"})
+    (True, None)
+    >>> values, unknown = big.evaluate({"spend": np.array([120.0, 5.0, np.nan]), "store": "7"})
+    >>> values.tolist(), unknown.tolist()
+    ([True, False, False], [False, False, True])
+    """
+
+    text: str
+    names: tuple[str, ...]
+    kind: Kind
+    one: Callable[[Env], Any]
+    many: Callable[[Env], tuple[Any, Any]]
+
+    def test(self, env: Env) -> bool:
+        """Whether the condition is known to be true of single values."""
+        return self.one(env) is True
+
+    def evaluate(self, env: Env) -> tuple[np.ndarray, np.ndarray]:
+        """(values, unknown) over arrays and scalars that broadcast; unknown ones read false, or NaN."""
+        value, unknown = np.broadcast_arrays(*self.many(env))
+        blank: Any = {"boolean": False, "number": np.nan}.get(self.kind)
+        return np.where(unknown, blank, value), np.asarray(unknown, dtype=bool)
+
+
+def compile_expression(text: str, names: Mapping[str, Kind]) -> Expression:
+    """Understand the expression; `names` are all it may speak of (dots allowed), with their kinds.
+
+    Errors: `BadExpression`.
+
+    >>> compile_expression("amuont > 3", {"amount": "decimal"})  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    features.expression.BadExpression: character 1 of 'amuont > 3': expected a known name, found amuont;...
+    """
+    if len(text) > LONGEST:
+        raise BadExpression(text[:40] + "...", 1, f"at most {LONGEST} characters", str(len(text)))
+    try:
+        tree = CELParser().parse(text)
+    except CELParseError as error:
+        raise _unreadable(text, error) from None
+    compiler = _Compiler(text, names)
+    node = compiler.compile(tree, 0)
+    return Expression(text, tuple(sorted(compiler.used)), node.kind, node.one, node.many)
+
+
+def _unreadable(text: str, error: CELParseError) -> BadExpression:
+    lines = text.splitlines(keepends=True)
+    at = sum(map(len, lines[: max(0, (error.line or 1) - 1)])) + max(1, error.column or 1)
+    found = text[at - 1 : at + 11] if len(text) >= at else "the end"
+    hint = "write = twice to compare" if "=" in found[:2] else ""
+    if not found.strip() or "$END" in str(error.args):
+        found = "the end"
+    return BadExpression(text, at, "an expression", found, hint)
+
+
+class _Compiler:
+    """Walks the syntax tree once; `used` gathers the names."""
+
+    def __init__(self, text: str, names: Mapping[str, Kind]) -> None:
+        self.text = text
+        self.names = names
+        self.used: set[str] = set()
+
+    def error(self, tree: Any, expected: str, found: str, hint: str = "") -> BadExpression:
+        start = getattr(getattr(tree, "meta", tree), "start_pos", 0) or 0
+        return BadExpression(self.text, start + 1, expected, found, hint)
+
+    def shown(self, tree: Any) -> str:
+        meta = getattr(tree, "meta", tree)
+        return self.text[getattr(meta, "start_pos", 0) : getattr(meta, "end_pos", None)]
+
+    def compile(self, tree: Any, depth: int) -> Node:
+        tree = _descend(tree)
+        if depth > DEEPEST:
+            raise self.error(tree, f"at most {DEEPEST} levels", "more", "x in [..] replaces a chain of ||")
+        rule = str(tree.data)
+        if rule == "expr":
+            return self.choice(tree, depth + 1)
+        if rule in ("conditionalor", "conditionaland"):
+            join = kleene.either if rule == "conditionalor" else kleene.both
+            return join(*(self.typed(child, "boolean", depth + 1) for child in tree.children))
+        if rule == "relation":
+            return self.relation(tree, depth + 1)
+        if rule in ("addition", "multiplication"):
+            step, right = tree.children
+            compute = _COMPUTE[str(step.data)]
+            left = self.typed(step.children[0], "number", depth + 1)
+            return kleene.arithmetic(compute, left, self.typed(right, "number", depth + 1))
+        if rule == "unary":
+            sign, inner = tree.children
+            if str(sign.data) == "unary_not":
+                return kleene.negation(self.typed(inner, "boolean", depth + 1))
+            return kleene.negative(self.typed(inner, "number", depth + 1))
+        if rule == "literal":
+            return self.literal(tree)
+        if rule in ("ident", "member_dot"):
+            return self.name(tree)
+        if rule == "paren_expr":
+            return self.compile(tree.children[0], depth + 1)
+        if rule == "ident_arg":
+            return self.call(tree, depth + 1)
+        raise self.error(tree, "a name, a value or a condition", self.shown(tree))
+
+    def typed(self, tree: Any, kind: Kind, depth: int) -> Node:
+        node = self.compile(tree, depth)
+        if node.kind != kind:
+            raise self.error(tree, f"a {kind}", f"{self.shown(tree)}, a {node.kind}")
+        return node
+
+    def choice(self, tree: Any, depth: int) -> Node:
+        condition, then, otherwise = tree.children
+        first = self.compile(then, depth)
+        return kleene.choice(
+            self.typed(condition, "boolean", depth), first, self.typed(otherwise, first.kind, depth)
+        )
+
+    def relation(self, tree: Any, depth: int) -> Node:
+        step, right = tree.children
+        left = self.compile(step.children[0], depth)
+        if str(step.data) == "relation_in":
+            return kleene.member(left, self.literals(right, left.kind, depth))
+        ordered = str(step.data) not in ("relation_eq", "relation_ne")
+        if ordered and left.kind != "number":
+            raise self.error(
+                step, "a number to compare by size", f"{self.shown(step.children[0])}, a {left.kind}"
+            )
+        return kleene.comparison(_COMPARE[str(step.data)], left, self.typed(right, left.kind, depth))
+
+    def literals(self, tree: Any, kind: Kind, depth: int) -> list[Any]:
+        inner = _descend(tree)
+        if str(inner.data) != "list_lit" or not inner.children:
+            raise self.error(tree, "a list of values after in, as in ['a', 'b']", self.shown(tree))
+        values = []
+        before = set(self.used)
+        for child in inner.children[0].children:
+            values.append(self.typed(child, kind, depth).one({}))
+            if self.used != before or values[-1] is None:
+                raise self.error(child, "a value written out", self.shown(child))
+        return values
+
+    def literal(self, tree: Any) -> Node:
+        token = tree.children[0]
+        if token.type == "BOOL_LIT":
+            return kleene.constant("boolean", token == "true")
+        if token.type in ("INT_LIT", "UINT_LIT", "FLOAT_LIT"):
+            text = str(token).rstrip("uU")
+            value = float(text) if token.type == "FLOAT_LIT" else int(text, 16 if "x" in text else 10)
+            if abs(value) > 1e300:
+                raise self.error(token, "a smaller number", text[:20])
+            return kleene.constant("number", value)
+        if token.type == "STRING_LIT":
+            try:
+                return kleene.constant("category", str(ast.literal_eval(str(token))))
+            except (SyntaxError, ValueError):
+                raise self.error(token, "a text", str(token)) from None
+        hint = "is_missing(x) asks whether a value is missing" if token.type == "NULL_LIT" else ""
+        raise self.error(token, "a number, a text, true or false", str(token), hint)
+
+    def name(self, tree: Any) -> Node:
+        dotted = _dotted(tree)
+        if dotted is None:
+            raise self.error(tree, "a name", self.shown(tree))
+        kind = self.names.get(dotted)
+        if kind is None:
+            raise self.error(tree, "a known name", dotted, did_you_mean(dotted, self.names))
+        self.used.add(dotted)
+        return kleene.name(dotted, kind)
+
+    def call(self, tree: Any, depth: int) -> Node:
+        function = str(tree.children[0])
+        arguments = tree.children[1].children if len(tree.children) > 1 else []
+        if function == "is_missing" and len(arguments) == 1:
+            return kleene.is_missing(self.compile(arguments[0], depth))
+        if function == "coalesce" and len(arguments) >= 2:
+            first = self.compile(arguments[0], depth)
+            return kleene.coalesce([first, *(self.typed(each, first.kind, depth) for each in arguments[1:])])
+        if function in _FUNCTIONS:
+            expected = "is_missing(x)" if function == "is_missing" else "coalesce(a, b, ...)"
+            raise self.error(tree, expected, self.shown(tree))
+        raise self.error(tree, "a known function", function, did_you_mean(function, _FUNCTIONS))
+
+
+def _descend(tree: Any) -> Any:
+    """Skip the grammar's levels that hold nothing but one deeper level."""
+    while (
+        isinstance(tree, Tree)
+        and len(tree.children) == 1
+        and isinstance(tree.children[0], Tree)
+        and str(tree.data) not in ("paren_expr", "list_lit", "member_dot", "ident_arg")
+    ):
+        tree = tree.children[0]
+    return tree
+
+
+def _dotted(tree: Any) -> str | None:
+    """`a.b.c` as one name, or None when the tree is anything else."""
+    parts: list[str] = []
+    tree = _descend(tree)
+    while isinstance(tree, Tree) and str(tree.data) == "member_dot":
+        parts.append(str(tree.children[1]))
+        tree = _descend(tree.children[0])
+    if not isinstance(tree, Tree) or str(tree.data) != "ident" or not isinstance(tree.children[0], Token):
+        return None
+    return ".".join([str(tree.children[0]), *reversed(parts)])

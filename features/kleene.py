@@ -1,0 +1,226 @@
+"""Three-valued logic for one value or a whole array: true, false and unknown (Kleene's strong logic).
+
+A `Node` answers both ways. `one(env)` is for a single event: the value, or None when unknown. `many(env)` is
+for all offers of a request at once: (values, unknown), arrays or scalars that broadcast; where `unknown` is
+true the value means nothing. Missing inputs (None, NaN, a name that is not in the environment) are unknown.
+"""
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+Kind = Literal["number", "category", "boolean", "decimal"]
+"""Kinds of names. A decimal is a number that is kept as whole ten-thousandths."""
+
+DECIMAL = 10_000
+
+Env = Mapping[str, Any]
+Many = tuple[Any, Any]
+
+
+class Node(NamedTuple):
+    """A compiled part of an expression; `kind` is number, category or boolean."""
+
+    kind: Kind
+    one: Callable[[Env], Any]
+    many: Callable[[Env], Many]
+
+
+def constant(kind: Kind, value: Any) -> Node:
+    """A literal."""
+    return Node(kind, lambda env: value, lambda env: (value, False))
+
+
+def name(key: str, kind: Kind) -> Node:
+    """A value of the environment."""
+    scale = DECIMAL if kind == "decimal" else 1
+
+    def one(env: Env) -> Any:
+        value = env.get(key)
+        if value is None or value != value:
+            return None
+        return value
+
+    def one_decimal(env: Env) -> Any:
+        value = env.get(key)
+        if value is None or value != value:
+            return None
+        return value / DECIMAL
+
+    def many(env: Env) -> Many:
+        value = env.get(key)
+        if value is None:
+            return 0, True
+        if not isinstance(value, np.ndarray):
+            if value != value:
+                return 0, True
+            return (value / scale if scale > 1 else value), False
+        if value.dtype.kind == "f":
+            unknown: Any = np.isnan(value)
+        elif value.dtype.kind == "O":
+            unknown = np.asarray((value == np.array(None)) | (value != value), dtype=bool)
+        else:
+            unknown = False
+        return (value / scale if scale > 1 else value), unknown
+
+    return Node("number" if kind == "decimal" else kind, one_decimal if scale > 1 else one, many)
+
+
+def both(left: Node, right: Node) -> Node:
+    """`left && right`: false as soon as one is false, whatever the other."""
+    a, b = left.one, right.one
+
+    def one(env: Env) -> bool | None:
+        first = a(env)
+        if first is False:
+            return False
+        second = b(env)
+        if second is False:
+            return False
+        return None if first is None or second is None else True
+
+    def many(env: Env) -> Many:
+        (x, xu), (y, yu) = left.many(env), right.many(env)
+        false = _and(_not(x), _not(xu)), _and(_not(y), _not(yu))
+        return _and(x, y), _and(_or(xu, yu), _not(_or(*false)))
+
+    return Node("boolean", one, many)
+
+
+def either(left: Node, right: Node) -> Node:
+    """`left || right`: true as soon as one is true, whatever the other."""
+    return negation(both(negation(left), negation(right)))
+
+
+def negation(node: Node) -> Node:
+    """`!node`."""
+    inner = node.one
+
+    def one(env: Env) -> bool | None:
+        value = inner(env)
+        return None if value is None else not value
+
+    def many(env: Env) -> Many:
+        value, unknown = node.many(env)
+        return _not(value), unknown
+
+    return Node("boolean", one, many)
+
+
+def comparison(compare: Callable[[Any, Any], Any], left: Node, right: Node) -> Node:
+    """`left < right` and its kin; unknown when either side is."""
+    a, b = left.one, right.one
+
+    def one(env: Env) -> bool | None:
+        first = a(env)
+        if first is None:
+            return None
+        second = b(env)
+        return None if second is None else bool(compare(first, second))
+
+    def many(env: Env) -> Many:
+        (x, xu), (y, yu) = left.many(env), right.many(env)
+        return np.asarray(compare(np.asarray(x), np.asarray(y)), dtype=bool), _or(xu, yu)
+
+    return Node("boolean", one, many)
+
+
+def arithmetic(compute: Callable[[Any, Any], Any], left: Node, right: Node) -> Node:
+    """`left + right` and its kin; unknown when either side is, and where the result is not finite."""
+    a, b = left.one, right.one
+
+    def one(env: Env) -> float | None:
+        first, second = a(env), b(env)
+        if first is None or second is None:
+            return None
+        try:
+            value = float(compute(first, second))
+        except (ZeroDivisionError, OverflowError):
+            return None
+        return value if abs(value) < float("inf") else None
+
+    def many(env: Env) -> Many:
+        (x, xu), (y, yu) = left.many(env), right.many(env)
+        with np.errstate(all="ignore"):
+            value = np.asarray(compute(np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)))
+        return value, _or(_or(xu, yu), ~np.isfinite(value))
+
+    return Node("number", one, many)
+
+
+def negative(node: Node) -> Node:
+    """`-node`."""
+    return arithmetic(operator.sub, constant("number", 0), node)
+
+
+def member(node: Node, among: Sequence[Any]) -> Node:
+    """`node in [literals]`."""
+    known, inner = frozenset(among), node.one
+
+    def one(env: Env) -> bool | None:
+        value = inner(env)
+        return None if value is None else value in known
+
+    def many(env: Env) -> Many:
+        value, unknown = node.many(env)
+        hits: Any = np.zeros(np.shape(value), dtype=bool)
+        for each in among:
+            hits = hits | np.asarray(np.asarray(value) == each, dtype=bool)
+        return hits, unknown
+
+    return Node("boolean", one, many)
+
+
+def choice(condition: Node, then: Node, otherwise: Node) -> Node:
+    """`condition ? then : otherwise`; unknown when the condition is."""
+
+    def one(env: Env) -> Any:
+        chosen = condition.one(env)
+        if chosen is None:
+            return None
+        return then.one(env) if chosen else otherwise.one(env)
+
+    def many(env: Env) -> Many:
+        (c, cu), (x, xu), (y, yu) = condition.many(env), then.many(env), otherwise.many(env)
+        return np.where(c, x, y), _or(cu, np.where(c, xu, yu))
+
+    return Node(then.kind, one, many)
+
+
+def is_missing(node: Node) -> Node:
+    """Whether the value is unknown; never unknown itself."""
+    return Node("boolean", lambda env: node.one(env) is None, lambda env: (node.many(env)[1], False))
+
+
+def coalesce(nodes: Sequence[Node]) -> Node:
+    """The first value that is known."""
+
+    def one(env: Env) -> Any:
+        for node in nodes:
+            value = node.one(env)
+            if value is not None:
+                return value
+        return None
+
+    def many(env: Env) -> Many:
+        value, unknown = nodes[-1].many(env)
+        for node in reversed(nodes[:-1]):
+            first, first_unknown = node.many(env)
+            value, unknown = np.where(first_unknown, value, first), _and(first_unknown, unknown)
+        return value, unknown
+
+    return Node(nodes[0].kind, one, many)
+
+
+def _not(value: Any) -> Any:
+    return np.logical_not(value)
+
+
+def _and(left: Any, right: Any) -> Any:
+    return np.logical_and(left, right)
+
+
+def _or(left: Any, right: Any) -> Any:
+    return np.logical_or(left, right)

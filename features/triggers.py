@@ -1,0 +1,167 @@
+"""When to act without being asked: a pure machine over the events of one customer in log order.
+
+Three kinds. *Something happened*: each event `on`, if `when` (of the event alone) is true. *Something became true*:
+`when` reads features, and fires as it turns from false to true, looked at after each event `on`. *Something did
+not happen*: `on` starts a wait; an event `unless` within the time ends it; `wake` fires it once the log has been
+read past its end and `patience` more. All memory is in the state; it is no part of the fold's monoid: it follows
+the order of the log, whatever the batches.
+"""
+
+import hashlib
+from typing import Any, NamedTuple
+
+from events.envelope import Event
+from features.plan import Plan
+from features.plan_triggers import CompiledTrigger
+from features.row import read_cell
+from features.state import State
+
+# A trigger's memory is a list: whether the condition was true, when it last fired (ms), what it waits for
+# ([due, end, cause, time, key, payload, customer] in order), and the events that end a wait ([time, key] in order).
+_TRUE, _FIRED, _WAITS, _SEEN = range(4)
+
+MAX_WAITS = 64
+"""Waits of one trigger for one customer; past these the oldest is given up, so that a state stays small."""
+
+
+class Fired(NamedTuple):
+    """A trigger fired: `instance` is the same however often the log is read; `time` (ms) is event time.
+
+    `cause` is the id of the event behind it; `payload` its fields, and the features the condition read.
+    """
+
+    trigger: str
+    instance: str
+    customer: str
+    time: int
+    cause: str
+    payload: dict[str, Any]
+
+
+def advance(plan: Plan, state: State, event: Event) -> list[Fired]:
+    """What the event fires; call it once for each event, right after `fold` answered FOLDED."""
+    fired = []
+    for each in plan.triggers.ends.get(event.type, ()):
+        _end(plan, state, each, event)
+    for each in plan.triggers.starts.get(event.type, ()):
+        memory = _memory(state, each)
+        features = _features(plan, state, each)
+        truth = _truth(each, event, features)
+        was, memory[_TRUE] = memory[_TRUE], truth and each.edge
+        if not truth or (each.edge and was):
+            continue
+        payload = _payload(each, event) | features
+        if each.trigger.unless is not None:
+            _wait(each, memory, event, payload)
+        else:
+            fired += _fire(each, memory, event.customer, event.id, event.time, event.time, payload)
+    return fired
+
+
+def wake(plan: Plan, state: State, watermark: int) -> list[Fired]:
+    """The waits that have ended unanswered: the log has been read up to `watermark` (ms)."""
+    due = []
+    for number, each in enumerate(plan.triggers.triggers):
+        memory = state.memory.get(each.trigger.name)
+        if memory is None or each.trigger.unless is None:
+            continue
+        ready = [wait for wait in memory[_WAITS] if wait[0] <= watermark]
+        if ready:
+            memory[_WAITS] = [wait for wait in memory[_WAITS] if wait[0] > watermark]
+            due += [(wait[1], number, wait) for wait in ready]
+    fired = []
+    for end, number, (_, _, cause, time, _, payload, customer) in sorted(
+        due, key=lambda each: each[:2] + (each[2][2],)
+    ):
+        each = plan.triggers.triggers[number]
+        fired += _fire(each, state.memory[each.trigger.name], customer, cause, time, end, payload)
+    return fired
+
+
+def next_wake(state: State) -> int | None:
+    """The earliest watermark (ms) at which `wake` has something to look at; None when nothing waits."""
+    return min((memory[_WAITS][0][0] for memory in state.memory.values() if memory[_WAITS]), default=None)
+
+
+def _memory(state: State, each: CompiledTrigger) -> list[Any]:
+    return state.memory.setdefault(each.trigger.name, [False, -1, [], []])
+
+
+def _truth(each: CompiledTrigger, event: Event, features: dict[str, float]) -> bool:
+    if each.condition is None:
+        return True
+    env: dict[str, Any] = {"event." + name: value for name, value in event.fields.items()}
+    return each.condition.test(env | features)
+
+
+def _features(plan: Plan, state: State, each: CompiledTrigger) -> dict[str, float]:
+    """The features that the condition reads, just after the newest event."""
+    values = {name: plan.customer_features[place].default for place, name in each.features}
+    wanted = {place: name for place, name in each.features}
+    for bank in plan.banks:
+        if bank.keyed or not any(0 <= place - bank.row_at < len(bank.features) for place in wanted):
+            continue
+        cell = state.banks[bank.number].get("")
+        if cell is None:
+            continue
+        for place, value in read_cell(bank, cell, state.newest + 1):
+            if bank.row_at + place in wanted:
+                values[wanted[bank.row_at + place]] = value
+    return values
+
+
+def _payload(each: CompiledTrigger, event: Event) -> dict[str, Any]:
+    payload: dict[str, Any] = {}
+    for name, value in event.fields.items():
+        scale = each.scales.get(name, 1)
+        payload[name] = value / scale if scale > 1 and isinstance(value, int) else value
+    return payload
+
+
+def _fire(
+    each: CompiledTrigger,
+    memory: list[Any],
+    customer: str,
+    cause: str,
+    began: int,
+    time: int,
+    payload: dict[str, Any],
+) -> list[Fired]:
+    """Fire unless the trigger has fired within its cooldown; a late event never fires before an earlier firing."""
+    last, cooldown = memory[_FIRED], each.trigger.cooldown_ms
+    if last >= 0 and cooldown and time < last + cooldown:
+        return []
+    memory[_FIRED] = max(last, time)
+    name = each.trigger.name
+    seed = f"{name}\0{customer}\0{each.trigger.on}\0{cause}\0{began}".encode()
+    return [Fired(name, hashlib.blake2b(seed, digest_size=12).hexdigest(), customer, time, cause, payload)]
+
+
+def _key(fields: tuple[str, ...], event: Event) -> list[Any]:
+    return [event.fields.get(field) for field in fields]
+
+
+def _wait(each: CompiledTrigger, memory: list[Any], event: Event, payload: dict[str, Any]) -> None:
+    unless = each.trigger.unless
+    assert unless is not None
+    key, end = _key(unless.same, event), event.time + unless.within_ms
+    if any(event.time <= time <= end and key == other for time, other in memory[_SEEN]):
+        return
+    memory[_WAITS].append(
+        [end + each.trigger.patience_ms, end, event.id, event.time, key, payload, event.customer]
+    )
+    memory[_WAITS].sort(key=lambda wait: (wait[0], wait[2]))
+    del memory[_WAITS][:-MAX_WAITS]
+
+
+def _end(plan: Plan, state: State, each: CompiledTrigger, event: Event) -> None:
+    """An event that must not happen did: end the waits it answers, and remember it for starts that come late."""
+    unless = each.trigger.unless
+    assert unless is not None
+    memory, key = _memory(state, each), _key(unless.same, event)
+    memory[_WAITS] = [w for w in memory[_WAITS] if not (w[3] <= event.time <= w[1] and w[4] == key)]
+    oldest = state.newest - plan.lateness_ms
+    seen = [each for each in memory[_SEEN] if each[0] >= oldest]
+    if [event.time, key] not in seen:
+        seen.append([event.time, key])
+    memory[_SEEN] = sorted(seen, key=lambda each: (each[0], str(each[1])))
