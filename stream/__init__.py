@@ -1,1 +1,1 @@
-"""Events in, knowledge out."""
+"""Events in, knowledge out: the dataflows that keep states, triggers and online models up to date."""

@@ -1,0 +1,190 @@
+"""What each record of topic `behaviour` does: fold a customer's state, fire triggers, wake at ticks."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from events.bus import Message, Record
+from events.codec import BadEvent, decode, render_cloudevent, render_time
+from events.dead_letters import dead_letter
+from events.envelope import Event, Tick
+from events.identity import partition_of
+from events.topics import TRIGGERS
+from features.fold import Fate, State, empty, fold
+from features.fold import decode as decode_state
+from features.plan import Plan
+from features.triggers import Fired, advance, next_wake, wake
+from stream.counters import Counters
+from stream.letters import Teller, letter_message
+from stream.state_cache import Entry, StateCache
+from stream.taps import Poll
+from stream.wall import wall_ms
+
+TRIGGER: Final = "kairos.trigger"
+SOURCE: Final = "kairos/behaviour"
+
+
+class StateReader(Protocol):
+    """What is asked of the store while a micro-batch is worked on."""
+
+    def read_many(self, customers: Sequence[str]) -> list[bytes | None]:
+        """See `features.store.StateStore`."""
+        ...
+
+    def due(self, partition: int, before_ms: int) -> list[str]:
+        """See `features.store.StateStore`."""
+        ...
+
+
+class Effects(NamedTuple):
+    """What a micro-batch comes to, in the order in which it must become durable.
+
+    Messages first (a trigger that fired), then the states that will not fire it again, then the
+    wake-ups that those states hold, then each partition's watermark (ms), which says that it is done.
+    """
+
+    messages: list[Message]
+    states: dict[str, State]
+    wakes: dict[int, dict[str, int | None]]
+    watermarks: dict[int, int]
+
+
+class BehaviourFold:
+    """Folds micro-batches in log order, however the log is cut into them.
+
+    A record at or below a state's `applied` does nothing, so a log read again after a crash ends in
+    the same states. Customers are woken at ticks, in the order of their wake-ups; a tick that a
+    state has already seen past, or that the written watermark has reached, wakes nobody.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        store: StateReader,
+        partitions: int,
+        cache: StateCache,
+        counters: Counters,
+        watermarks: Mapping[int, int],
+    ) -> None:
+        self._plan = plan
+        self._store = store
+        self._partitions = partitions
+        self._cache = cache
+        self._counters = counters
+        self._watermarks = dict(watermarks)
+        self._tell = Teller()
+        self._effects = Effects([], {}, {}, {})
+        self._counts: dict[Fate, int] = {}
+
+    def process(self, polls: Sequence[Poll]) -> Effects:
+        """What `polls` come to; the caller makes it durable before it calls again."""
+        self._effects = Effects([], {}, {}, {})
+        self._counts = dict.fromkeys(Fate, 0)
+        batch = [(record, decode(record.value)) for poll in polls for record in poll.records]
+        self._fetch({item.customer for _, item in batch if type(item) is Event})
+        for record, item in batch:
+            if type(item) is Event:
+                self._fold(record, item)
+            elif type(item) is Tick:
+                self._wake(record, item.time)
+        self._cache.shrink()
+        for fate, count in self._counts.items():
+            if count:
+                self._counters.add(fate.name.lower(), count)
+        self._counters.add("states_written", len(self._effects.states))
+        self._counters.set("cached", len(self._cache))
+        return self._effects
+
+    def _fetch(self, customers: Iterable[str]) -> None:
+        """Make sure that the states of `customers` are cached, by one read of those that are not."""
+        customers = list(customers)
+        missing = self._cache.missing(customers)
+        self._counters.add("cache_hits", len(customers) - len(missing))
+        if not missing:
+            return
+        self._counters.add("cache_misses", len(missing))
+        for customer, blob in zip(missing, self._store.read_many(missing), strict=True):
+            if blob is None:
+                entry = Entry(empty(self._plan), None)
+            else:
+                state = decode_state(self._plan, blob)
+                entry = Entry(state, next_wake(state))
+            self._cache.put(customer, entry)
+
+    def _fold(self, record: Record, event: Event) -> None:
+        customer = event.customer
+        entry = self._cache.get(customer)
+        assert entry is not None, "fetched above"
+        state = entry.state
+        fate = fold(self._plan, state, event, record.partition, record.position)
+        self._counts[fate] += 1
+        if fate is Fate.FOLDED:
+            fired = advance(self._plan, state, event)
+            if fired:
+                self._fire(fired)
+            self._changed(customer, entry, record.partition)
+        elif fate is Fate.BEHIND:
+            # A crash may have come between the state and its wake-up: say the wake-up again.
+            self._effects.wakes.setdefault(record.partition, {})[customer] = entry.wake
+        elif fate is Fate.LATE:
+            self._late(record, event, state)
+            self._changed(customer, entry, record.partition)
+        elif fate is Fate.REPEAT:
+            self._changed(customer, entry, record.partition)
+
+    def _wake(self, record: Record, time: int) -> None:
+        partition = record.partition
+        self._counters.add("ticks")
+        if time <= self._watermarks.get(partition, -1):
+            return
+        waiting = self._effects.wakes.get(partition, {})
+        due = {customer for customer in self._store.due(partition, time) if customer not in waiting}
+        due.update(customer for customer, at in waiting.items() if at is not None and at <= time)
+        self._fetch(due)
+        for customer in sorted(due):
+            entry = self._cache.get(customer)
+            assert entry is not None, "fetched above"
+            state = entry.state
+            at = next_wake(state)
+            if at is None or at > time:
+                self._effects.wakes.setdefault(partition, {})[customer] = at  # what Redis said was old
+            elif state.applied.get(partition, -1) < record.position:
+                fired = wake(self._plan, state, time)
+                if fired:
+                    self._fire(fired)
+                self._changed(customer, entry, partition)
+        self._watermarks[partition] = self._effects.watermarks[partition] = time
+
+    def _changed(self, customer: str, entry: Entry, partition: int) -> None:
+        self._effects.states[customer] = entry.state
+        at = next_wake(entry.state)
+        if at != entry.wake:
+            entry.wake = at
+            self._effects.wakes.setdefault(partition, {})[customer] = at
+
+    def _fire(self, fired: Iterable[Fired]) -> None:
+        for one in fired:
+            self._effects.messages.append(trigger_message(one, self._partitions))
+            self._counters.add("triggers_fired")
+            self._counters.add(f"triggers_fired.{one.trigger}")
+
+    def _late(self, record: Record, event: Event, state: State) -> None:
+        expected = f"an instant within the playbook's lateness of {render_time(state.newest)}"
+        bad = BadEvent("late", "time", expected, render_time(event.time))
+        letter = dead_letter(record, bad, wall_ms())
+        self._effects.messages.append(letter_message(letter))
+        self._counters.add("dead_letters")
+        self._counters.add("dead_letters.late")
+        self._tell.refused(letter)
+
+
+def trigger_message(fired: Fired, partitions: int) -> Message:
+    """A fired trigger as a CloudEvent `kairos.trigger`; its id is the instance, however often it comes."""
+    data = {
+        "trigger": fired.trigger,
+        "customer": fired.customer,
+        "time": render_time(fired.time),
+        "cause": fired.cause,
+        "payload": fired.payload,
+    }
+    value = render_cloudevent(TRIGGER, fired.instance, SOURCE, data, fired.time)
+    return Message(TRIGGERS, partition_of(fired.customer, partitions), fired.customer.encode(), value)

@@ -1,0 +1,100 @@
+"""The one place where Bytewax runs: a source, one stage, and a store of cursors."""
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Final, Protocol
+
+import bytewax.operators as op
+from bytewax.dataflow import Dataflow
+from bytewax.errors import BytewaxRuntimeError
+from bytewax.outputs import DynamicSink, StatelessSinkPartition
+from bytewax.recovery import RecoveryConfig, init_db_dir
+from bytewax.run import cli_main
+
+from stream.bus_source import BusSource
+from stream.patience import Stopped
+from stream.taps import Poll
+
+EPOCH: Final = timedelta(seconds=0.75)
+RECOVERY_PARTITIONS: Final = 2
+"""Fixed when a store is made: the engine cannot change it later."""
+
+log = logging.getLogger("kairos.stream")
+
+
+class Stage(Protocol):
+    """What one process does with what it reads.
+
+    `take` returns only when its effects are durable: the engine saves its cursors after that, and
+    never otherwise, so nothing is skipped and a crash only repeats what the stage recognises.
+    """
+
+    def take(self, polls: list[Poll]) -> None:
+        """Do it for what was read; durable on return."""
+        ...
+
+    def close(self) -> None:
+        """The flow ends cleanly."""
+        ...
+
+
+class _StagePartition(StatelessSinkPartition[Poll]):
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    def write_batch(self, items: list[Poll]) -> None:
+        self._stage.take(items)
+
+    def close(self) -> None:
+        self._stage.close()
+
+
+class _StageSink(DynamicSink[Poll]):
+    def __init__(self, open_stage: Callable[[], Stage]) -> None:
+        self._open_stage = open_stage
+
+    def build(self, step_id: str, worker_index: int, worker_count: int) -> _StagePartition:
+        return _StagePartition(self._open_stage())
+
+
+def run_flow(
+    name: str,
+    source: BusSource,
+    open_stage: Callable[[], Stage],
+    stop: threading.Event,
+    positions: Path | None = None,
+    epoch: timedelta = EPOCH,
+) -> None:
+    """Run `source` into the stage until `stop` is set; cursors are saved below `positions`.
+
+    With `positions` None nothing is saved: the stage says itself where its source goes on. Whatever
+    the stage or the source raises is raised here, and then the open epoch is not saved.
+    """
+    flow = Dataflow(name)
+    op.output("stage", op.input("bus", flow, source), _StageSink(open_stage))
+    recovery = None
+    if positions is not None:
+        if not positions.exists():
+            fresh = positions.with_name(positions.name + ".new")
+            fresh.mkdir(parents=True, exist_ok=True)
+            for leftover in fresh.iterdir():
+                leftover.unlink()
+            init_db_dir(fresh, RECOVERY_PARTITIONS)
+            fresh.rename(positions)  # a store half made by a killed process is never opened
+        recovery = RecoveryConfig(positions)
+    # The engine passes an error on as a panic, whose Rust frames help nobody.
+    os.environ["RUST_BACKTRACE"] = "0"
+    try:
+        cli_main(flow, epoch_interval=epoch, recovery_config=recovery)
+    except BytewaxRuntimeError as error:
+        cause: BaseException = error
+        while isinstance(cause, BytewaxRuntimeError) and cause.__cause__ is not None:
+            cause = cause.__cause__
+        if isinstance(cause, Stopped):
+            log.info("%s: stopped while waiting for %s; nothing is lost", name, cause)
+            return
+        raise cause from None

@@ -1,0 +1,184 @@
+"""Intake: what the domains publish becomes one ordered log of known customers' events.
+
+`stream.admission` decides what each record becomes; here it is read, published and remembered.
+"""
+
+import logging
+import threading
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
+
+from events.bus import Bus, connect
+from events.contract import Contracts
+from events.identity import Identities
+from events.setup import Setup
+from events.topics import BEHAVIOUR, DEAD_LETTERS, DECISIONS, OUTCOMES, layout
+from features.declare import load as load_playbook
+from stream import intake_journal
+from stream.admission import Admission, Resolver
+from stream.bus_source import BusSource, Place, PositionsDisagree
+from stream.clock import SourceClock
+from stream.counters import Counters
+from stream.engine import run_flow
+from stream.intake_journal import RECALLED, Remembered
+from stream.outlet import Outlet
+from stream.patience import persist
+from stream.steady import SteadyResolver, connect_redis, say_and_mind
+from stream.taps import Poll
+from stream.wall import wall_ms
+
+PROCESS: Final = "intake"
+
+POLLS: Final = 8
+"""So many polls at most are published together; see `RECALLED`."""
+
+log = logging.getLogger("kairos.intake")
+
+
+class IntakeStage:
+    """Admits what is read, publishes it once, then writes the journal.
+
+    The journal names the last record of each source whose messages are durable. After a crash what
+    is at or below it is skipped, and what lies behind the journal's ends of the log is recognised,
+    so that every record is taken in exactly once. There is one intake: it owns the log's clock.
+    """
+
+    def __init__(
+        self,
+        admission: Admission,
+        outlet: Outlet,
+        journal: Remembered,
+        clock: SourceClock,
+        counters: Counters,
+        bus: Bus,
+        stop: threading.Event,
+        linking: Collection[str] = (),
+    ) -> None:
+        self._admission = admission
+        self._outlet = outlet
+        self._read = journal.read
+        self._wrote = journal.wrote
+        # Until these are read, what was recalled may still have to be recalled by the next start.
+        self._again = {
+            place: min(bus.last(*place), journal.read.get(place, -1) + RECALLED) for place in clock.marks
+        }
+        self._clock = clock
+        self._counters = counters
+        self._bus = bus
+        self._stop = stop
+        self._linking = linking
+
+    def take(self, polls: list[Poll]) -> None:
+        """Take in what was read; durable on return."""
+        polls.sort(key=self._turn)  # keeps the order within each partition
+        for start in range(0, len(polls), POLLS):
+            self._take(polls[start : start + POLLS])
+
+    def _take(self, polls: Sequence[Poll]) -> None:
+        fresh = [new for poll in polls if (new := self._unread(poll)) is not None]
+        messages = self._admission.process(fresh, wall_ms())
+        self._outlet.publish(messages)
+        records = 0
+        for poll in fresh:
+            if poll.records:
+                records += len(poll.records)
+                self._read[poll.topic, poll.partition] = poll.records[-1].position
+        if records or messages:
+            self._save()
+        elif self._counters.due():
+            self._counters.set("lag", self._lag())
+            self._save()
+
+    def close(self) -> None:
+        """Write what has been counted."""
+        self._save()
+
+    def _turn(self, poll: Poll) -> bool:
+        """No order exists between topics, but who knows early who is who has fewer conflicts."""
+        return poll.topic not in self._linking
+
+    def _unread(self, poll: Poll) -> Poll | None:
+        done = self._read.get((poll.topic, poll.partition), -1)
+        if not poll.records or poll.records[0].position > done:
+            return poll
+        return poll._replace(records=[record for record in poll.records if record.position > done])
+
+    def _save(self) -> None:
+        if self._again and all(self._read.get(place, -1) >= end for place, end in self._again.items()):
+            self._again = {}
+        if not self._again:
+            self._wrote = self._outlet.ends
+        journal = Remembered(self._read, self._clock.marks, self._wrote, self._clock.ticked)
+        beside = {intake_journal.KEY: journal.fields()}
+        persist(lambda: self._counters.flush(beside), "writing intake's journal to Redis", self._stop)
+
+    def _lag(self) -> int:
+        def behind() -> int:
+            return sum(self._bus.last(*place) - self._read.get(place, -1) for place in self._clock.marks)
+
+        return persist(behind, "asking the bus how far it is", self._stop)
+
+
+def open_stage(
+    bus: Bus, redis: Any, resolver: Resolver, contracts: Contracts, setup: Setup, stop: threading.Event
+) -> tuple[IntakeStage, Remembered]:
+    """The stage as a crash or a stop left it, and the journal it goes on from."""
+    sources = places(contracts, setup.partitions)
+    targets = [(BEHAVIOUR, n) for n in range(setup.partitions)] + [(DEAD_LETTERS, 0)]
+    journal = intake_journal.load(redis)
+    recalled = intake_journal.recall(bus, journal.wrote, targets)
+    clock = SourceClock(sources, by_marks=setup.clock == "events", marks=journal.marks, ticked=journal.ticked)
+    counters = Counters(redis, PROCESS)
+    admission = Admission(contracts, resolver, setup.partitions, clock, counters, recalled)
+    linking = {kind.topic for kind in contracts.types.values() if kind.link}
+    outlet = Outlet(bus, {place: bus.last(*place) for place in targets}, stop)
+    return IntakeStage(admission, outlet, journal, clock, counters, bus, stop, linking), journal
+
+
+def places(contracts: Contracts, partitions: int) -> list[Place]:
+    """Every partition that intake reads: the domains' topics, decisions and outcomes."""
+    topics = sorted({*contracts.topics, DECISIONS, OUTCOMES})
+    return [(topic, partition) for topic in topics for partition in range(partitions)]
+
+
+def run(setup: Setup, stop: threading.Event) -> None:
+    """Take in events until `stop` is set.
+
+    Errors: `BusUnavailable` or `StoreUnavailable` when bus or Redis do not answer within
+    `setup.wait_s`; `PlaybookRefused`; `PositionsDisagree` when log and Redis are not of one run.
+    """
+    playbook = load_playbook(setup.playbook)
+    bus = connect(setup.bus, timeout_s=setup.wait_s, waiting=say_and_mind(stop))
+    redis = connect_redis(setup.redis, setup.wait_s, stop)
+    bus.ensure(layout(playbook.contracts, setup.partitions))
+    resolver = SteadyResolver(Identities(redis), stop)
+    stage, journal = open_stage(bus, redis, resolver, playbook.contracts, setup, stop)
+    sources = places(playbook.contracts, setup.partitions)
+    log.info(
+        "intake: reading %s (%d partitions each) from %s, clock %s, %d positions known",
+        *(", ".join(sorted({topic for topic, _ in sources})), setup.partitions, setup.bus),
+        *(setup.clock, len(journal.read)),
+    )
+    source = BusSource(bus, sources, stop, cursor=_cursor(journal.read, setup.redis))
+    run_flow(PROCESS, source, lambda: stage, stop, setup.run_dir / "positions" / PROCESS)
+    bus.close()
+
+
+def _cursor(read: Mapping[Place, int], url: str) -> Any:
+    known = dict(read)
+
+    def cursor(place: Place, saved: int | None) -> int | None:
+        """Redis may have come back with less than it had: then read again what it has forgotten."""
+        if saved is not None and saved >= 0 and not known:
+            raise PositionsDisagree(
+                f"{place[0]}/{place[1]}: expected the Redis at {url} to hold intake's journal "
+                f"({intake_journal.KEY}), since {saved + 1} records were read before; found none, so who "
+                "is who is forgotten too. Restore that Redis, or start anew with an empty KAIROS_RUN_DIR "
+                "and an empty bus"
+            )
+        remembered = known.get(place)
+        if saved is None or remembered is None:
+            return remembered if saved is None else saved
+        return min(saved, remembered)
+
+    return cursor
