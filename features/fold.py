@@ -75,7 +75,7 @@ def fold(plan: Plan, state: State, event: Event, partition: int, position: int) 
     oldest = newest - plan.lateness_ms
     if time < oldest:
         return Fate.LATE
-    mark = mmh3.hash64(f"{event.type}\0{event.id}", 0, True, False)[0]
+    mark = mmh3.hash64(f"{event.type}\0{event.id}", signed=False)[0]
     recent = state.recent
     if recent.get(mark, -1) >= oldest and mark in recent:
         return Fate.REPEAT
