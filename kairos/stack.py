@@ -113,10 +113,10 @@ class Stack:
         part.process.wait()
         self.start(name)
 
-    def once(self, *words: str) -> None:
-        """Run `python -m kairos` with these words to its end, with the stack's settings.
+    def once(self, *words: str, accept: Sequence[int] = ()) -> int:
+        """Run `python -m kairos` with these words to its end, with the stack's settings; its exit code.
 
-        Errors: `StackDown` with the end of its log when it did not end with 0.
+        Errors: `StackDown` with the end of its log when that is neither 0 nor among `accept`.
         """
         part = self._spawn(words[0], *words)
         try:
@@ -125,11 +125,12 @@ class Stack:
                 time.sleep(0.02)
         finally:
             part.stop()
-        if part.process.returncode:
+        code = part.process.returncode
+        if code and code not in accept:
             raise StackDown(
-                f"{' '.join(words)}: expected exit code 0, found {part.process.returncode}; "
-                f"the end of {part.log}:\n{part.tail()}"
+                f"{' '.join(words)}: expected exit 0, found {code}; the end of {part.log}:\n{part.tail()}"
             )
+        return code
 
     def check(self) -> None:
         """Raise `StackDown` when any part has ended by itself."""

