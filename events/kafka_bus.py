@@ -1,5 +1,6 @@
 """The bus on Apache Kafka; the one door to confluent-kafka."""
 
+import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from events.bus import MAX_MESSAGE_BYTES, BusUnavailable, Message, PositionLost,
 
 _TIMEOUT_S = 5.0
 _PROOF_S = 1.0
+_NO_LEADER = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 # Above the longest value: its key and the batch around it count too.
 _WIRE_BYTES = MAX_MESSAGE_BYTES + 1_000_000
 
@@ -40,6 +42,7 @@ class KafkaBus:
             "log_level": 0,
         }
         self._partitions: dict[str, int] = {}
+        self._knock()
         self._admin = AdminClient(self._config)
         self._watcher = self.consumer()
         self._watching = threading.Lock()
@@ -158,14 +161,20 @@ class KafkaBus:
     def ends(self, topic: str, partition: int) -> tuple[int, int]:
         """First kept and last ever position of a partition."""
         self.check(topic, partition)
-        try:
-            with self._watching:
-                low, high = self._watcher.get_watermark_offsets(
-                    TopicPartition(topic, partition), timeout=_TIMEOUT_S, cached=False
-                )
-        except KafkaException as error:
-            raise self.unavailable(error) from error
-        return low, high - 1
+        deadline = time.monotonic() + _TIMEOUT_S
+        while True:
+            try:
+                with self._watching:
+                    low, high = self._watcher.get_watermark_offsets(
+                        TopicPartition(topic, partition), timeout=_TIMEOUT_S, cached=False
+                    )
+            except KafkaException as error:
+                # A topic just made, or a broker just started, may have no leader yet.
+                if error.args[0].code() not in _NO_LEADER or time.monotonic() > deadline:
+                    raise self.unavailable(error) from error
+                time.sleep(0.05)
+            else:
+                return low, high - 1
 
     def check(self, topic: str, partition: int) -> None:
         """Refuse a partition that the topic does not have."""
@@ -188,6 +197,19 @@ class KafkaBus:
                 "receive.message.max.bytes": 4 * _WIRE_BYTES,
             }
         )
+
+    def _knock(self) -> None:
+        """Fail at once when no broker listens: librdkafka would try until its time-out."""
+        refusals = []
+        for broker in self._config["bootstrap.servers"].split(","):
+            host, _, port = broker.rpartition(":")
+            try:
+                socket.create_connection((host, int(port)), timeout=_TIMEOUT_S).close()
+            except (OSError, ValueError) as error:
+                refusals.append(f"{broker}: {error}")
+            else:
+                return
+        raise self.unavailable("; ".join(refusals))
 
     def _open_producer(self) -> Any:
         if self._producer is None:
