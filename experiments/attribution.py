@@ -62,7 +62,7 @@ class _State(msgspec.Struct, array_like=True):
 
 @dataclass(slots=True)
 class Attribution:
-    """Joins outcomes to decisions: a conversion inside the window of its decision is a 1, silence to its end a 0.
+    """Joins outcomes to decisions: a conversion inside the window is a 1, silence to its end a 0.
 
     Pure: time only moves by `settle`. The order in which decisions and outcomes are told does not matter,
     nor does telling one twice. `counts` says what was taken in, `ignored` what was not and why.

@@ -1,4 +1,4 @@
-"""Intervals by drawing households again: pairs of one household are not independent, so they stay together."""
+"""Intervals by drawing households again: the pairs of one household are not independent."""
 
 from typing import Any
 
@@ -16,22 +16,23 @@ def draws(households: int, replicates: int, seed: int) -> Floats:
     [4.0, 4.0]
     """
     generator = np.random.Generator(np.random.PCG64(seed))
-    return generator.multinomial(households, np.full(households, 1 / households), size=replicates).astype(
-        np.float64
-    )
+    chances = np.full(households, 1 / households)
+    drawn: Floats = generator.multinomial(households, chances, size=replicates).astype(np.float64)
+    return drawn
 
 
 def ratio(numerators: Floats, denominators: Floats, weights: Floats) -> Floats:
     """In each replicate the ratio of two sums over households; NaN where the denominator is 0."""
     above, below = weights @ numerators, weights @ denominators
-    return np.divide(above, below, out=np.full(len(above), np.nan), where=below > 0)
+    replicates: Floats = np.divide(above, below, out=np.full(len(above), np.nan), where=below > 0)
+    return replicates
 
 
 def auc_wins(labels: NDArray[Any], scores: Floats, households: Ints, count: int) -> tuple[Ints, Floats]:
     """AUC as a sum over pairs of households: (those with positives, wins of each over each).
 
-    wins[i, h] is how many (positive of the i-th, negative of h) pairs are in the right order, ties counting half.
-    One walk up the sorted scores makes it; every replicate is then a product of matrices.
+    wins[i, h] is how many (positive of the i-th, negative of h) pairs are in the right order; ties count
+    half. One walk up the sorted scores makes it; every replicate is then a product of matrices.
     """
     order = np.argsort(scores[labels == 0], kind="stable")
     negative, whose = scores[labels == 0][order], households[labels == 0][order]
@@ -58,7 +59,8 @@ def auc_replicates(labels: NDArray[Any], scores: Floats, households: Ints, weigh
     negatives = np.bincount(households[labels == 0], minlength=count).astype(np.float64)
     right = ((weights[:, winners] @ wins) * weights).sum(axis=1)
     every = (weights @ positives) * (weights @ negatives)
-    return np.divide(right, every, out=np.full(len(right), np.nan), where=every > 0)
+    replicates: Floats = np.divide(right, every, out=np.full(len(right), np.nan), where=every > 0)
+    return replicates
 
 
 def interval(replicates: Floats) -> list[float] | None:

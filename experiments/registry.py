@@ -1,5 +1,6 @@
-"""The register of models: MLflow's, holding our own bytes, checked by their digest before anybody reads them."""
+"""The register of models: MLflow's, holding our own bytes, with a digest that every reader checks."""
 
+import logging
 import os
 import tempfile
 import warnings
@@ -14,10 +15,15 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 with warnings.catch_warnings():
-    # Its own and its dependencies' deprecations at import are not ours to mend.
-    warnings.simplefilter("ignore")
+    # MLflow's own use of SQLAlchemy, at import; not ours to mend.
+    warnings.filterwarnings("ignore", message="The ``noload`` loader strategy is deprecated")
+    import mlflow.store.model_registry.sqlalchemy_store
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
+
+# It tells of every table it makes.
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
 
 FILE = "model.bin"
 EXPERIMENT = "kairos"
@@ -109,7 +115,7 @@ class Registry:
                 return None
             raise
         with tempfile.TemporaryDirectory() as folder:
-            path = self._client.download_artifacts(found.run_id, FILE, folder)
+            path = self._client.download_artifacts(str(found.run_id), FILE, folder)
             artefact = Path(path).read_bytes()
         expected, digest = found.tags.get("sha256"), sha256(artefact).hexdigest()
         if digest != expected:

@@ -1,4 +1,4 @@
-"""Train on what was served: LightGBM on examples, judged on their last days; and the audit that refuses leaks."""
+"""Train on what was served: LightGBM on examples, judged on their last days."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -14,10 +14,11 @@ Weights = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Slate:
-    """What was drawn: `order` are indices of offers, `probabilities[j]` that of position j given those before.
+    """What was drawn: `order` are indices of offers, `probabilities[j]` the chance of the j-th of them there.
 
-    `probability` is their product: the exact chance of this very slate. When silence was drawn at
-    position 1, `silent` is true, `order` is empty and `probability` is that of silence.
+    Each chance is given what was drawn before; `probability` is their product: the exact chance of this
+    very slate. When silence was drawn at position 1, `silent` is true, `order` is empty and `probability`
+    is that of silence.
     """
 
     order: tuple[int, ...]

@@ -25,9 +25,9 @@ DATES = ("days_left", "days_since_start")
 class Assortment:
     """The offers of one placement in the order of their ids, as arrays.
 
-    `numbers` (n, K) float32 are the attributes as models see them, `columns` the names of a whole
-    matrix, `features` the length of the customer's row without the clock, `keys` what each cross
-    feature's `match` reads off each offer and `codes` the same keys as numbers, `families` the columns of the cross features of each match.
+    `numbers` (n, K) float32 are the attributes as models see them, `columns` the names of a whole matrix,
+    `features` the length of the customer's row without the clock. For each `match` of a cross feature,
+    `keys` has what it reads off each offer, `codes` the same as numbers, `families` its columns.
     """
 
     placement: Placement

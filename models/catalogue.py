@@ -1,12 +1,11 @@
 """What may be said, where and under which rules: a playbook's offers.toml, checked whole."""
 
 import json
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -14,8 +13,8 @@ from numpy.typing import NDArray
 
 from events.faults import Fault, PlaybookRefused, did_you_mean
 from features.expression import BadExpression, compile_expression
-from features.feature import Feature
 from features.kleene import Kind
+from features.plan import Plan
 from models.assortment import ALWAYS, CLOCK, DATES, NEVER, Assortment, numeric
 from models.declared import Declared, RuleText, read
 from models.eligibility import Mask, Rule, Rules
@@ -26,25 +25,6 @@ from models.scorer import Columns
 FILE = "offers.toml"
 # What every offer has, beside its declared attributes.
 INNATE: Mapping[str, Kind] = {"id": "category", "name": "category", "group": "category", "value": "number"}
-
-
-class Plan(Protocol):
-    """What the catalogue needs of `features.plan.Plan`: the names of the live features, in order."""
-
-    @property
-    def digest(self) -> str:
-        """What changes when any feature does."""
-        ...
-
-    @property
-    def customer_features(self) -> Sequence[Feature]:
-        """The features of the customer's row."""
-        ...
-
-    @property
-    def cross_features(self) -> Sequence[Feature]:
-        """The features that read a key off each offer."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +63,7 @@ def load(folder: Path, plan: Plan, table: Path | None = None) -> Catalogue:
     """
     faults: list[Fault] = []
     declared = read(folder, table, faults)
-    zone = _zone(folder)
+    zone = ZoneInfo(plan.playbook.timezone)
     assortments = {
         placement.name: _assort(placement, declared, plan, zone, faults) for placement in declared.placements
     }
@@ -237,12 +217,6 @@ def _column(offers: Sequence[Offer], name: str) -> NDArray[Any]:
     if any(isinstance(value, str) for value in values):
         return np.array(values, dtype=np.object_)
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-
-
-def _zone(folder: Path) -> ZoneInfo:
-    """The playbook's timezone, whose faults `features.declare` has already said."""
-    playbook = tomllib.loads((folder / "playbook.toml").read_text(encoding="utf-8"))
-    return ZoneInfo(playbook.get("timezone", "UTC"))
 
 
 def _digest(declared: Declared, plan: str) -> str:

@@ -143,7 +143,8 @@ def _passes(
             marked = np.zeros(rules.size, dtype=np.bool_)
             marked[offers[mask]] = True
             refusals.append(Refusal(name, reason, marked))
-    return ~(false | unsure)
+    passed: Mask = ~(false | unsure)
+    return passed
 
 
 def _unknown(rule: Rule) -> str:

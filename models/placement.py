@@ -46,7 +46,7 @@ class Placement:
 
         >>> feed = Placement(name="feed", group="menu", limit=3)
         >>> (feed.closes(1_490_000_000_000, ZoneInfo("America/New_York")) - 1_490_000_000_000) / 3_600_000
-        15.11111111111111
+        19.11111111111111
         """
         if self.attribution_ms is not None:
             return at + self.attribution_ms
@@ -74,7 +74,7 @@ class Placement:
 
 
 _KINDS: Mapping[Kind, str] = {"number": "a number", "category": "a text", "boolean": "true or false"}
-KINDS = tuple(_KINDS)
+KINDS: tuple[Kind, ...] = tuple(_KINDS)
 
 
 def _is(kind: Kind, value: ContextValue) -> bool:

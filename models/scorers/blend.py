@@ -77,9 +77,9 @@ def join(scores: Mapping[str, Floats], weights: Mapping[str, float]) -> Scores:
     if len(scores) == 1:
         (alone,) = scores.values()
         return alone.astype(np.float64)
-    logit = 0.0
+    logit: Scores = np.zeros(1)
     for name, each in scores.items():
         p = each.astype(np.float64)
         logit = logit + weights[name] * np.log(p / (1.0 - p))
-    result: Scores = 1.0 / (1.0 + np.exp(-logit / sum(weights.values())))
-    return result
+    joined: Scores = 1.0 / (1.0 + np.exp(-logit / sum(weights.values())))
+    return joined

@@ -51,7 +51,7 @@ class LightGBMRanker:
         booster = lgb.Booster(model_str=kept.text)
         if booster.num_feature() != len(kept.names):
             raise ValueError(
-                f"LightGBM artefact: expected {booster.num_feature()} feature names, found {len(kept.names)}; "
+                f"LightGBM artefact: expected {booster.num_feature()} names, found {len(kept.names)}; "
                 "register it again with the names it was trained on"
             )
         return cls(
