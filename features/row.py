@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.duration import DAY
-from features.plan import COUNT, COUNT_SUM, SUM, Bank, Plan, Span
+from features.plan import COUNT, SUM, Bank, Plan, Span
 from features.state import Cell, State
 
 Floats = NDArray[np.float32]
