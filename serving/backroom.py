@@ -162,7 +162,7 @@ class Backroom:
     async def _await_bus(self) -> None:
         def connect() -> Bus:
             bus = buses.connect(self.setup.bus, timeout_s=self.setup.wait_s, waiting=log.warning)
-            bus.ensure(layout(self.playbook.contracts.topics, self.setup.partitions))
+            bus.ensure(layout(self.playbook.contracts, self.setup.partitions))
             return bus
 
         self.bus = await asyncio.to_thread(connect)

@@ -12,7 +12,7 @@ from events.codec import render_time
 from events.faults import did_you_mean
 from events.identity import id_key, is_customer, mint, partition_of
 from events.setup import Clock
-from features.feast_store import BLOB_FIELD, decode_blob_value, feast_key
+from features.feast_store import BLOB_FIELD, WATERMARKS_KEY, decode_blob_value, feast_key
 from features.fold import BlobDamaged, State, UnknownPlan, decode
 from features.plan import Plan
 from features.row import StateAhead, cross, row
@@ -24,14 +24,13 @@ from models.placement import BadContext
 from models.record import pack
 from models.scorer import Floats
 from serving.ledger import Ledger, request_key
-from serving.messages import DecisionAnswer, DecisionRequest, RankedOffer, When, instant
+from serving.messages import LONGEST_TEXT, DecisionAnswer, DecisionRequest, RankedOffer, When, instant
 from serving.metrics import Metrics
 from serving.model_shelf import ModelShelf
 from serving.problems import Fault, Problem, invalid, show
 from serving.redis_line import Command, RedisLine
 from serving.relay import Recorded, Relay
 
-WATERMARKS: Final = "kairos:watermarks"
 ALIASES_REMEMBERED: Final = 100_000
 _encode = msgspec.json.Encoder().encode
 
@@ -110,7 +109,7 @@ class Decider:
                 raise NotKnown(f"{customer}: nothing can be read of this customer")
             decision = self._decide(ask, request_id, known, assortment)
             answer = self._answer(decision, known)
-            record = pack(decision, assortment)
+            record = pack(decision)
             first = await self._ledger.record(customer, request_id, identity, answer, record)
             if first is None:
                 self._relay.hand(Recorded(customer, identity, record))
@@ -137,13 +136,13 @@ class Decider:
             self._aliases.move_to_end(reference)
             return found
         kind, colon, value = reference.partition(":")
-        if not colon or not value or kind not in self._kinds:
+        if not colon or not value or kind not in self._kinds or len(reference) > LONGEST_TEXT:
             kinds = ", ".join(f"{each}:..." for each in sorted(self._kinds))
             raise invalid(where, f"one of {kinds}, or an id that Kairos minted", show(reference))
         (owner,) = await self._line.ask(("GET", id_key(kind, value)))
         if owner is None:
             return mint(kind, value)
-        found = owner.decode()
+        found = str(owner, "ascii")
         self._aliases[reference] = found
         if len(self._aliases) > ALIASES_REMEMBERED:
             self._aliases.popitem(last=False)
@@ -156,21 +155,23 @@ class Decider:
         reply, value, mark = await self._line.ask(
             beside,
             ("HGET", feast_key(self._project, customer), BLOB_FIELD),
-            ("HGET", WATERMARKS, partition_of(customer, self._partitions)),
+            ("HGET", WATERMARKS_KEY, partition_of(customer, self._partitions)),
         )
         watermark = None if mark is None else int(mark)
         state: State | None = None
-        if value is not None:
+        readable = True
+        if value:
             try:
-                state = decode(self._plan, decode_blob_value(value))
-            except (BlobDamaged, UnknownPlan):
+                state = decode(self._plan, decode_blob_value(value) or b"")
+            except (BlobDamaged, UnknownPlan, ValueError):
                 self._metrics.unreadable.inc()
-                watermark = None  # what cannot be read is missing, not empty
+                readable = False
         try:
             when = self._instant(at, state, watermark)
         except Problem as problem:
             return reply, problem
-        return reply, Known(customer, state, watermark, when)
+        # What cannot be read is missing, not empty: no watermark says so.
+        return reply, Known(customer, state, watermark if readable else None, when)
 
     def _asked(self, at: When | None) -> int | None:
         if at is None:

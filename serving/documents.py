@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from starlette.responses import PlainTextResponse
+
 from serving.problems import MEDIA_TYPE, TITLES
 
 DECISION: Final = "343-zcffcdr3u4on-5b7a1c9e0d2f"
@@ -235,6 +237,7 @@ READY: Final[dict[str, Any]] = {
 }
 METRICS: Final[dict[str, Any]] = {
     "response_model": None,
+    "response_class": PlainTextResponse,
     "responses": {
         200: {
             "description": "Counters",

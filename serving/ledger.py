@@ -3,6 +3,8 @@
 import hashlib
 from typing import Final
 
+from events.identity import is_customer
+from models.decision import customer_of
 from serving.redis_line import Command, RedisLine, RedisRefused
 
 KEPT_S: Final = 24 * 3600
@@ -26,6 +28,18 @@ def tag_of(customer: str) -> str:
     '{007}'
     """
     return customer[: customer.index("}") + 1]
+
+
+def owner_of(decision_id: str) -> str:
+    """Give the customer of a decision. Errors: `ValueError` when it is no decision's id.
+
+    >>> owner_of("007-abcdefghijkl-a0de1e1a0a0a")
+    '{007}abcdefghijkl'
+    """
+    customer = customer_of(decision_id)
+    if not is_customer(customer):
+        raise ValueError(f"decision id: expected the id of an answer, found {decision_id[:128]!r}")
+    return customer
 
 
 def request_key(customer: str, request_id: str) -> str:

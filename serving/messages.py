@@ -1,5 +1,7 @@
 """What callers say and hear: the messages of the HTTP door, checked while they are decoded."""
 
+import json
+import math
 import re
 from typing import Annotated, Any, Final, Literal, TypeVar
 
@@ -15,7 +17,14 @@ LARGEST_CONTEXT: Final = 64
 LONGEST_TEXT: Final = 256
 YEAR_10000: Final = 253_402_300_800_000
 
-Scalar = str | int | float | bool | None
+EXACT: Final = 2**53
+Scalar = (
+    Annotated[str, Meta(max_length=LONGEST_TEXT)]
+    | Annotated[int, Meta(ge=-EXACT, le=EXACT)]
+    | float
+    | bool
+    | None
+)
 When = str | int
 Reference = Annotated[
     str,
@@ -144,8 +153,8 @@ class Reader:
         match = re.fullmatch(r"(?s)(.*?)(?: - at `(?:key in )?\$(.*)`)?", str(error))
         text, path = (match[1], match[2] or "") if match else (str(error), "")
         try:
-            whole = msgspec.json.decode(body)
-        except (msgspec.DecodeError, RecursionError):
+            whole = json.loads(body)  # which takes numbers past the largest double too
+        except (ValueError, RecursionError):
             whole = None
         known = self._message.__struct_fields__
         if named := re.fullmatch(r"Object (contains unknown|missing required) field `(.*)`", text, re.DOTALL):
@@ -164,6 +173,7 @@ class Reader:
         if text.startswith("Invalid enum value"):
             field = self._message.__annotations__[path.rsplit(".", 1)[-1]]
             text = f"one of {', '.join(field.__args__)}"
+        text = text.replace("Number out of range", "a number in range")
         expected = re.sub(r"^Expected |`|, got .*$", "", text)
         return invalid(place + path, expected, show(found))
 
@@ -174,7 +184,11 @@ def _cut(name: str) -> str:
 
 def _worst(context: dict[str, Any]) -> tuple[str, Any]:
     for name, value in context.items():
-        if not isinstance(value, Scalar) or (isinstance(value, float) and abs(value) == float("inf")):
+        if isinstance(value, float) and math.isinf(value):
+            return f".context.{_cut(name)}", "a number past the largest double"
+        try:
+            msgspec.convert(value, Scalar)
+        except msgspec.ValidationError:
             return f".context.{_cut(name)}", value
     return ".context", context
 

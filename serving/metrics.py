@@ -4,6 +4,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from features.feast_store import WATERMARKS_KEY
 from serving.redis_line import RedisAway, RedisLine
 
 STREAM_PROCESSES: Final = ("intake", "behaviour", "learner", "push")
@@ -63,7 +64,7 @@ class Metrics:
         try:
             *counters, marks = await line.ask(
                 *[("HGETALL", counters_key(name)) for name in STREAM_PROCESSES],
-                ("HGETALL", "kairos:watermarks"),
+                ("HGETALL", WATERMARKS_KEY),
             )
         except RedisAway:
             self.redis_up.set(0)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -19,6 +20,8 @@ from serving.redis_line import RedisAway, RedisLine
 ONLINE_EVERY_S: Final = 0.05
 CHAMPION_EVERY_S: Final = 1.0
 CHAMPION: Final = "champion"
+KIND: Final = "lightgbm"
+SQLITE: Final = "sqlite:///"
 
 log = logging.getLogger("kairos.models")
 
@@ -33,7 +36,7 @@ class OnlineModel(msgspec.Struct, frozen=True):
 
 
 class BatchModel(msgspec.Struct, frozen=True):
-    """A model the registry names champion, loaded."""
+    """A model that the registry names champion, ready to score."""
 
     version: str
     scorer: Scorer
@@ -148,6 +151,8 @@ class ModelShelf:
     def _fetch(self) -> dict[str, BatchModel]:
         """In the thread: the champions that are not on the shelf yet."""
         found: dict[str, BatchModel] = {}
+        if self._uri.startswith(SQLITE) and not Path(self._uri.removeprefix(SQLITE)).exists():
+            return found  # nobody has trained anything yet, and asking would make the file
         try:
             # MLflow takes seconds to import; a door that only decides should not wait for it.
             from experiments.registry import Registry
@@ -156,14 +161,19 @@ class ModelShelf:
             if self._registry is None:
                 self._registry = Registry(self._uri)
             for source in self._sources:
-                loaded = self._registry.load(registered_name(source), CHAMPION)
+                name = registered_name(source)
+                version = self._registry.version(name, CHAMPION)
+                on_shelf = self._batch.get(source)
+                if version is None or (on_shelf and on_shelf.version == version):
+                    continue
+                loaded = self._registry.load(name, CHAMPION)
                 if loaded is None:
                     continue
-                version = str(loaded.version)
-                if source in self._batch and self._batch[source].version == version:
-                    continue
-                found[source] = BatchModel(version, LightGBMRanker.from_artefact(loaded.bytes, version))
-                log.info("placement models of %s: champion is now version %s", source, version)
+                if loaded.kind != KIND:
+                    raise ValueError(f"{name} {version}: expected a {KIND} model, found {loaded.kind}")
+                scorer = LightGBMRanker.from_artefact(loaded.bytes, loaded.version)
+                found[source] = BatchModel(loaded.version, scorer)
+                log.info("%s: the champion is now version %s", name, loaded.version)
         except Exception as error:  # a registry that is away or broken must not stop decisions
             self._report(f"the registry at {self._uri} gives no champion: {type(error).__name__}: {error}")
         return found

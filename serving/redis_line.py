@@ -7,6 +7,7 @@ live wants to be told, and every write of ours may be repeated by whoever knows 
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final, cast
 from urllib.parse import unquote, urlparse
 
@@ -18,6 +19,9 @@ RedisRefused = hiredis.ReplyError
 
 DEADLINE_S: Final = 1.0
 CONNECT_S: Final = 1.0
+
+# hiredis declares one-element tuples only.
+_pack = cast(Callable[[Command], bytes], hiredis.pack_command)
 
 
 class RedisAway(Exception):
@@ -107,7 +111,7 @@ class RedisLine:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[list[Reply]] = loop.create_future()
         wire.waiting.append((len(commands), [], future))
-        wire.transport.write(b"".join([hiredis.pack_command(command) for command in commands]))
+        wire.transport.write(b"".join([_pack(command) for command in commands]))
         # Replies have no names: after one is given up, only a new connection knows whose the next one is.
         timer = loop.call_later(deadline_s, wire.hang_up, f"no answer within {deadline_s * 1000:.0f} ms")
         try:
@@ -129,6 +133,6 @@ class RedisLine:
                                 wire.hang_up("refused")
                                 raise RedisAway(f"{self.url} refused the greeting: {reply}")
             except (OSError, TimeoutError) as error:
-                raise RedisAway(f"{self.url}: {error or 'no connection in time'}") from error
+                raise RedisAway(f"{self.url}: {str(error) or 'no connection in time'}") from error
             self._wire = wire
             return wire

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from events.bus import BusUnavailable, Message
 from events.identity import partition_of
 from events.topics import DECISIONS
-from models.record import customer_of
+from models.decision import customer_of
 from serving.ledger import outbox_key
 from serving.publisher import Publisher
 from serving.redis_line import Command, RedisAway, RedisLine

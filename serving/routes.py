@@ -13,12 +13,12 @@ from events.codec import MARK_TYPE, BadEvent, CloudEvent, mark_before, parse_clo
 from events.contract import Raw
 from events.identity import partition_of
 from events.topics import DECISIONS, OUTCOMES
-from models.record import customer_of
 from serving import documents, messages
 from serving.backroom import Backroom
 from serving.explanations import customer_view, decision_view
+from serving.ledger import owner_of
 from serving.messages import DecisionRequest, OutcomeReport
-from serving.problems import Fault, Problem, away, invalid
+from serving.problems import Fault, Problem, away, invalid, show
 
 JSON: Final = ("application/json",)
 CLOUDEVENTS: Final = ("application/cloudevents+json", "application/cloudevents-batch+json", *JSON)
@@ -47,7 +47,7 @@ def make_routes(room: Backroom) -> APIRouter:
         """Say why this was decided: every offer's scores and chances, and each refusal with its reason."""
         _must_be_open(room)
         try:
-            record = await room.ledger.find(customer_of(decision_id), decision_id)
+            record = await room.ledger.find(owner_of(decision_id), decision_id)
         except ValueError:
             record = None
         if record is None:
@@ -189,10 +189,10 @@ def _mark(room: Backroom, event: CloudEvent, piece: bytes, place: str) -> list[M
 
 def _outcome(room: Backroom, report: OutcomeReport, place: str, now: int) -> Message:
     try:
-        customer = customer_of(report.decision_id)
+        customer = owner_of(report.decision_id)
     except ValueError:
         where = f"{place}.decision_id"
-        raise invalid(where, "the decision_id of an answer", messages.show(report.decision_id)) from None
+        raise invalid(where, "the decision_id of an answer", show(report.decision_id)) from None
     if report.time is not None:
         time = messages.instant(report.time, f"{place}.time")
     elif room.setup.clock == "events":
@@ -200,7 +200,7 @@ def _outcome(room: Backroom, report: OutcomeReport, place: str, now: int) -> Mes
     else:
         time = now
     if time > now + FUTURE_MS:
-        raise invalid(f"{place}.time", "an instant that is not in the future", messages.show(report.time))
+        raise invalid(f"{place}.time", "an instant that is not in the future", show(report.time))
     named = report.outcome_id or f"{report.decision_id} {report.offer} {report.kind}"
     data: dict[str, Any] = {"decision_id": report.decision_id, "offer": report.offer, "kind": report.kind}
     value = render_cloudevent(OUTCOME_TYPE, named, "kairos/serving", data, time)
