@@ -42,8 +42,9 @@ class BusPartition(StatefulSourcePartition[Poll, int]):
         self._stop = stop
 
     def next_batch(self) -> Sequence[Poll]:
-        """What has arrived; naps for some milliseconds when no partition has anything."""
+        """What has arrived; naps until something does, some milliseconds at most."""
         if self._stop.is_set():
+            self._room.shut()
             raise StopIteration  # the engine then saves the last epoch: that is a clean stop
         polls = self._tap.take()
         if not polls:
@@ -52,7 +53,7 @@ class BusPartition(StatefulSourcePartition[Poll, int]):
         for poll in polls:
             if poll.records:
                 self._after = poll.records[-1].position
-        self._room.stir()
+                self._room.stir()
         return polls
 
     def next_awake(self) -> datetime | None:

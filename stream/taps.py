@@ -16,10 +16,12 @@ from stream.wall import wall_ms
 DEPTH: Final = 2
 """Polls that wait in one tap; more would only make a crash re-read more."""
 
-WAIT_MS: Final = 200
+WAIT_MS: Final = 250
 """The longest one read waits: also how often an idle partition reports that it is caught up."""
 
-NAP_S: Final = 0.006
+NAP_S: Final = 0.02
+"""The engine looks up this often though nothing has come: to close epochs, and to be stopped."""
+
 RETRY_S: Final = 0.25
 TELL_EVERY_S: Final = 5.0
 
@@ -52,6 +54,7 @@ class TapRoom:
         self.room = threading.Condition(self._lock)
         self.waiting = 0
         self._taps = 0
+        self.closed = False
         self._restless = 0
 
     def open(self, reader: Reader, topic: str, partition: int, limit: int) -> "Tap":
@@ -60,7 +63,7 @@ class TapRoom:
         return Tap(self, reader, topic, partition, limit)
 
     def nap(self) -> None:
-        """Wait a few milliseconds for any tap to give something.
+        """Wait until any tap has something, some milliseconds at most.
 
         Not right after something was given: the engine hands items on only when every partition has
         been asked, so a nap of the next partition would delay them.
@@ -72,9 +75,15 @@ class TapRoom:
             if not self.waiting:
                 self.arrived.wait(NAP_S)
 
+    def shut(self) -> None:
+        """Let every tap's thread end, all at the same time; each is still to be closed."""
+        with self._lock:
+            self.closed = True
+            self.room.notify_all()
+
     def stir(self) -> None:
         """Forget about napping until each partition has been asked again."""
-        self._restless = 2 * self._taps
+        self._restless = self._taps
 
 
 class Tap:
@@ -88,7 +97,6 @@ class Tap:
         self._limit = limit
         self._polls: list[Poll] = []
         self._fault: Exception | None = None
-        self._closed = False
         self._thread = threading.Thread(target=self._run, name=f"tap {topic}/{partition}", daemon=True)
         self._thread.start()
 
@@ -103,22 +111,20 @@ class Tap:
         return polls
 
     def close(self) -> None:
-        """Stop reading; what was read ahead is forgotten, so it must not have been counted as read."""
-        with self._room._lock:
-            self._closed = True
-            self._room.room.notify_all()
+        """Stop reading, here and in the whole room; what was read ahead is forgotten, so it must not have been counted as read."""
+        self._room.shut()
         self._thread.join(WAIT_MS / 1_000 + 2)
         self._reader.close()
 
     def _run(self) -> None:
         told = 0.0
         try:
-            while not self._closed:
+            while not self._room.closed:
                 started = wall_ms()
                 try:
                     records = self._reader.read(self._limit, WAIT_MS)
                 except BusUnavailable as error:
-                    if self._closed:
+                    if self._room.closed:
                         return
                     if time.monotonic() - told >= TELL_EVERY_S:
                         told = time.monotonic()
@@ -135,7 +141,7 @@ class Tap:
     def _put(self, poll: Poll) -> None:
         room = self._room
         with room._lock:
-            while len(self._polls) >= DEPTH and not self._closed:
+            while len(self._polls) >= DEPTH and not room.closed:
                 room.room.wait()
             self._polls.append(poll)
             room.waiting += 1
