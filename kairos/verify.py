@@ -147,6 +147,6 @@ def parity(
 def repeated_pushes(bus: Bus) -> int:
     """How many push commands answer a trigger that another command has answered already."""
     answered = Counter(
-        orjson.loads(record.value)["trigger_instance"] for record in everything(bus, topics.PUSH_COMMANDS)
+        orjson.loads(record.value)["instance"] for record in everything(bus, topics.PUSH_COMMANDS)
     )
     return sum(count - 1 for count in answered.values())

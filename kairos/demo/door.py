@@ -22,6 +22,7 @@ class Door:
         self._host, self._port = split.hostname or "127.0.0.1", split.port or 80
         self._local = threading.local()
         self._pool = ThreadPoolExecutor(width, thread_name_prefix="door")
+        self._connections: list[http.client.HTTPConnection] = []
 
     def get(self, path: str) -> Any:
         """The JSON at `path`; `DoorError` for any status but 2xx."""
@@ -38,6 +39,8 @@ class Door:
     def close(self) -> None:
         """End the threads and their connections."""
         self._pool.shutdown()
+        for connection in self._connections:
+            connection.close()
 
     def _ask(self, method: str, path: str, body: Any) -> tuple[Any, float]:
         payload = None if body is None else json.dumps(body, separators=(",", ":")).encode()
@@ -57,6 +60,7 @@ class Door:
             connection = http.client.HTTPConnection(self._host, self._port, timeout=30)
             connection.connect()
             self._local.connection = connection
+            self._connections.append(connection)
         return connection
 
 

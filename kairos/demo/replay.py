@@ -81,6 +81,11 @@ class Replay:
         self._wait_for(day.end)
         self._count()
 
+    def close(self) -> None:
+        """Let the connections go."""
+        self._door.close()
+        self._redis.close()
+
     def _decide(self, number: int, day: Day) -> None:
         asked = [(FEED, moment, _request(FEED, moment, 10, {})) for moment in day.moments]
         # Which coupon of a pool: asked only where one was redeemed, as only there the answer can be judged.

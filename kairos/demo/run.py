@@ -99,6 +99,7 @@ def _replay(
         decision_ms=pulse.decision_ms,
         fired=_fired(bus),
     )
+    replay.close()
     bus.close()
     return told, pictures
 

@@ -180,9 +180,7 @@ class Shopping:
             coupon=coupons.coupon_upc.astype(str),
         )
         rows = [
-            _offer(
-                pool, campaign, "campaign", coupons=float(pool.coupon.nunique()), products=float(len(pool))
-            )
+            _offer(pool, campaign, "campaign", float(pool.coupon.nunique()))
             for campaign, pool in coupons.groupby("campaign")
         ]
         rows += [
