@@ -15,7 +15,7 @@ from events.fields import KINDS
 from events.toml_places import TomlPlaces
 from events.topics import OWN
 
-FARTHEST = 3_124_137_600_000
+FARTHEST = 3_124_224_000_000
 """2069-01-01: the first instant no event may have when its reader has no clock to compare with (ms)."""
 
 FILE = "events.toml"
@@ -213,10 +213,11 @@ def _event_type(name: str, table: Any, faults: _Faults) -> EventType:
     if not isinstance(link, bool):
         faults.add(("link",), "true or false", link)
     customer = _names(table, "customer", faults)
-    if customer is not None and len(customer) <= (link is True):
+    declared = table.get("customer", {})
+    if isinstance(declared, dict) and len(declared) <= (link is True):
         expected = f"{'two or more ids' if link is True else 'an id'} of the customer"
-        faults.add(("customer",), expected, customer, 'name them: customer = { card = "card_token" }')
-    fields = _names(table, "fields", faults) or {}
+        faults.add(("customer",), expected, declared, 'name them: customer = { card = "card_token" }')
+    fields = _names(table, "fields", faults)
     for field, kind in fields.items():
         if kind.removesuffix("?") not in KINDS:
             faults.add(("fields", field), "a kind of field", kind, did_you_mean(kind, KINDS))
@@ -225,7 +226,7 @@ def _event_type(name: str, table: Any, faults: _Faults) -> EventType:
         topic or "",
         _text(table, "id", faults),
         _text(table, "time", faults),
-        customer or {},
+        customer,
         fields,
         link is True,
         _text(table, "meaning", faults) or "",
@@ -240,12 +241,12 @@ def _text(table: Mapping[str, Any], key: str, faults: _Faults) -> str | None:
     return None
 
 
-def _names(table: Mapping[str, Any], key: str, faults: _Faults) -> dict[str, str] | None:
-    """The names of a table of texts; None when it is no such table, and that has been said."""
+def _names(table: Mapping[str, Any], key: str, faults: _Faults) -> dict[str, str]:
+    """The good entries of a table of texts."""
     value = table.get(key, {})
     if not isinstance(value, dict):
         faults.add((key,), "a table of names", value)
-        return None
+        return {}
     good = {}
     for name, text in value.items():
         if not _NAME.fullmatch(name):
@@ -254,4 +255,4 @@ def _names(table: Mapping[str, Any], key: str, faults: _Faults) -> dict[str, str
             faults.add((key, name), "a text", text)
         else:
             good[name] = text
-    return good if len(good) == len(value) else None
+    return good

@@ -10,8 +10,11 @@ from events.envelope import Field
 SCALE = 10_000
 """A decimal field is kept as a whole number of ten-thousandths, so that sums are exact in any order."""
 
+MAX_DECIMAL = 10**11
+"""No decimal reaches this: below it a float still tells ten-thousandths apart."""
+
 MAX_WHOLE = 1 << 53
-"""No number of an event reaches this, scaled: up to here JSON, float and integer agree."""
+"""No whole number reaches this: below it JSON, float and integer agree."""
 
 _DECIMAL = re.compile(r"[+-]?\d{1,20}(\.\d{1,20})?", re.ASCII)
 
@@ -29,10 +32,9 @@ def _decimal(name: str, value: Any) -> int:
         value = float(value)
     elif kind is not float and kind is not int:
         raise _mistyped("decimal", name, value)
-    scaled = value * SCALE
-    if not -MAX_WHOLE < scaled < MAX_WHOLE:  # NaN is not within anything
-        raise _out_of_range(name, f"a number within {MAX_WHOLE // SCALE:,}", value)
-    whole: int = round(scaled)
+    if not -MAX_DECIMAL < value < MAX_DECIMAL:  # NaN is not within anything
+        raise _out_of_range(name, f"a number within {MAX_DECIMAL:,}", value)
+    whole: int = round(value * SCALE)
     return whole
 
 
