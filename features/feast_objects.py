@@ -1,7 +1,8 @@
-"""The one door to Feast: its objects, derived from the plan and applied from Python; rows read through its SDK.
+"""The one door to Feast: its objects, derived from the plan; rows read through its SDK.
 
-Never run `feast apply` on this folder: it imports every file twice and then refuses its own views. Feast warns about
-its own deprecations at import and in calls; they are silenced here, where Feast is entered, and nowhere else.
+Never run `feast apply` on this folder: it imports every file twice and then refuses its own views. Feast
+warns about its own deprecations at import and in calls; they are silenced here, where Feast is entered,
+and nowhere else.
 """
 
 import warnings
@@ -161,7 +162,7 @@ class FeastDoor:
         return self._rows(answer, len(customers))
 
     def historical_rows(self, moments: pd.DataFrame) -> pd.DataFrame:
-        """`moments` (`customer_id`, `at` ms and what else it has) with a column for each feature, row for row.
+        """`moments` (`customer_id`, `at` ms, what else it has) and a column for each feature, row for row.
 
         The rows are those of the log cut before `at`; the spine must hold every (customer_id, at).
         Errors: `NotInSpine`.

@@ -1,13 +1,13 @@
 """States in Redis, in Feast's own layout, written without Feast: what is written here, Feast's SDK reads.
 
-Layout of Feast 0.67 (entity key version 3): one hash a customer, its key the join key's name and value and
-then the project; one field for each feature, named by a hash of `view:feature`, holding a protobuf `Value`; one
-field `_ts:view` holding a protobuf `Timestamp`.
+Layout of Feast 0.67 (entity key version 3): one hash a customer, its key the join key's name and value
+and then the project; one field for each feature, named by a hash of `view:feature`, holding a protobuf
+`Value`; one field `_ts:view` holding a protobuf `Timestamp`.
 """
 
 import struct
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import mmh3
 from redis import Redis
@@ -107,7 +107,7 @@ class RedisStateStore:
 
     def __init__(self, redis_url: str, project: str, *, timeout_s: float = 5.0) -> None:
         self.project = project
-        self._redis: Redis = Redis.from_url(
+        self._redis: Any = Redis.from_url(
             redis_url, retry=Retry(NoBackoff(), 0), socket_timeout=timeout_s, socket_connect_timeout=timeout_s
         )
 
@@ -133,7 +133,7 @@ class RedisStateStore:
 
     def watermarks(self) -> dict[int, int]:
         """For each partition up to when its log has been read and its states are written."""
-        found = cast("dict[bytes, bytes]", self._redis.hgetall(WATERMARKS_KEY))
+        found = self._redis.hgetall(WATERMARKS_KEY)
         return {int(partition): int(ms) for partition, ms in found.items()}
 
     def set_watermark(self, partition: int, ms: int) -> None:
@@ -142,7 +142,7 @@ class RedisStateStore:
 
     def due(self, partition: int, before_ms: int) -> list[str]:
         """The customers of the partition who asked to be woken at or before `before_ms`, earliest first."""
-        found = cast("list[bytes]", self._redis.zrangebyscore(wakes_key(partition), "-inf", before_ms))
+        found = self._redis.zrangebyscore(wakes_key(partition), "-inf", before_ms)
         return [customer.decode() for customer in found]
 
     def set_wakes(self, partition: int, wakes: Mapping[str, int | None]) -> None:

@@ -1,7 +1,8 @@
 """What Feast's on-demand view computes: states to rows, by the same code that serving runs; no Feast in here.
 
-Feast keeps the view's function by value in its registry, so that function only imports this module and calls
-`columns`: what it computes is always this checkout's code, under the playbook whose folder the registry names.
+Feast keeps the view's function by value in its registry, so that function only imports this module and
+calls `columns`: what it computes is always this checkout's code, under the playbook whose folder the
+registry names.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,7 +37,7 @@ def plan_of(folder: str, digest: str) -> Plan:
 
 
 def columns(folder: str, digest: str, inputs: Mapping[str, Sequence[Any]]) -> dict[str, list[np.float32]]:
-    """Rows as columns of float32: `inputs` hold the lists `blob`, `as_of` and `watermark` (ms, `NEVER`: never).
+    """Rows as columns of float32: `inputs` holds lists `blob`, `as_of` and `watermark` (ms, or `NEVER`).
 
     A customer without a blob is unseen. Errors: those of `decode` and `row`.
     """

@@ -13,7 +13,7 @@ from features.kleene import Env, Kind
 from features.plan_triggers import TriggerPlan, plan_triggers
 
 COUNT, SUM, COUNT_SUM, EXTREMES = 1, 2, 3, 4
-"""Shapes of a tile: a count; a sum; [count, sum]; [count, sum, min, max]. No aggregate keeps more than it needs."""
+"""Shapes of a tile: a count; a sum; [count, sum]; [count, sum, min, max]: no more than is needed."""
 
 FINENESS = 100
 """A tile is at most this part of its window."""
@@ -187,6 +187,7 @@ def _program(playbook: Playbook, event: str, banks: list[Bank]) -> Program:
         steps.append(
             (
                 bank,
+                bank.number,
                 where,
                 aggregate.value,
                 aggregate.by,
@@ -198,10 +199,17 @@ def _program(playbook: Playbook, event: str, banks: list[Bank]) -> Program:
                 bank.first,
                 bank.last,
                 bank.newest,
-                tuple(enumerate(aggregate.half_lives, start=bank.halves)) if bank.halves >= 0 else (),
+                _halves(bank),
             )
         )
     return Program(tuple(each.one for each in conditions.values()), tuple(steps))
+
+
+def _halves(bank: Bank) -> tuple[tuple[int, int, int], ...]:
+    """(slot, half-life, shape) of each half-life; decayed tiles keep no extremes."""
+    shape = COUNT_SUM if bank.shape == EXTREMES else bank.shape
+    lengths = bank.aggregate.half_lives if bank.halves >= 0 else ()
+    return tuple((slot, length, shape) for slot, length in enumerate(lengths, start=bank.halves))
 
 
 def _digest(playbook: Playbook) -> str:

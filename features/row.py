@@ -1,12 +1,13 @@
 """A state and an instant make a row: every live feature as it is then, computed when it is read.
 
-A window (at - w, at) counts the tiles whose middle is later than at - w, at the width that belongs to the window:
-its edge is off by at most half a hundredth of its length. Half-lives, `ever` and times are exact. A tile counts as
-if it had been coarsened already, so a state reads the same before and after it is settled.
+A window (at - w, at) counts the tiles whose middle is later than at - w, at the width that belongs to the
+window: its edge is off by at most half a hundredth of its length. Half-lives, `ever` and times are exact.
+A tile counts as if it had been coarsened already, so a state reads the same before and after it is
+settled.
 
-Missing, empty, unseen: a value is *missing* (NaN) when the log has not been read for longer than the value's limit
-before the instant; *empty* (its declared default) when it has been read and nothing happened; of an *unseen*
-customer, of whom nothing is known at all, every value is empty.
+Missing, empty, unseen: a value is *missing* (NaN) when the log has not been read for longer than the
+value's limit before the instant; *empty* (its declared default) when it has been read and nothing
+happened; of an *unseen* customer, of whom nothing is known at all, every value is empty.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,11 +19,10 @@ from numpy.typing import NDArray
 from features.duration import DAY
 from features.plan import COUNT, SUM, Bank, Plan, Span
 from features.state import Cell, State
+from features.tiles import WEIGHT_BITS
 
 Floats = NDArray[np.float32]
 Status = Literal["known", "empty", "missing", "unseen"]
-
-_WEIGHT = 24
 
 
 class StateAhead(Exception):
@@ -37,7 +37,7 @@ class StateAhead(Exception):
 
 
 class Value(NamedTuple):
-    """One number as people read it. `age_ms`: how long before the instant the log was last read; None when never."""
+    """One number as people read it; `age_ms`: how long before the instant the log was last read, if ever."""
 
     name: str
     value: float | None
@@ -127,7 +127,7 @@ def read_cell(bank: Bank, cell: Cell, at: int) -> list[tuple[int, float]]:
         if span.kind == "window":
             width = bank.widths[span.number]
             finest = bank.widths[0]
-            # Tiles whose middle is at or after the edge: start >= edge - width / 2, starts being multiples of width.
+            # Tiles whose middle is at or after the edge; they start at multiples of their width.
             edge = at - span.length - (1 << width >> 1)
             bound = -(-edge >> width) << width >> finest << 3
             _read_tiles(
@@ -176,7 +176,7 @@ def _read_decayed(
 ) -> None:
     if not tiles:
         return
-    now = at / span.length + _WEIGHT
+    now = at / span.length + WEIGHT_BITS
     weights = [2.0 ** (interval - now) for interval in tiles]
     count = total = 0.0
     if bank.shape == COUNT:

@@ -1,11 +1,12 @@
 """The past at chosen instants: the states a log gives just before each instant of a spine.
 
-A blob for every event would be gigabytes; a training set asks for few instants, its *spine*. What is folded here
-is folded by the one fold, so a past row is the row that would have been served.
+A blob for every event would be gigabytes; a training set asks for few instants, its *spine*. What is
+folded here is folded by the one fold, so a past row is the row that would have been served.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -32,9 +33,9 @@ def fold_spine(
 ) -> Iterator[tuple[str, int, bytes]]:
     """For each (customer, instant in ms) of the spine the state of every event of the log before the instant.
 
-    The log is read once, in its order; each customer's events are kept until its last instant is answered, as a
-    log may hold earlier events after later ones. Answers come by customer, then by instant; a pair asked for
-    twice is answered once. A customer without events has the empty state, which reads as an unseen one.
+    The log is read once; the events of the customers asked for are kept meanwhile, as a log may hold earlier
+    events after later ones. Answers come by customer, then by instant; a pair asked for twice is answered
+    once. A customer without events has the empty state, which reads as an unseen one.
     """
     wanted: dict[str, set[int]] = defaultdict(set)
     for customer, at in spine:
@@ -50,8 +51,8 @@ def fold_spine(
 def _instants(
     plan: Plan, customer: str, log: list[Event], instants: list[int]
 ) -> Iterator[tuple[str, int, bytes]]:
-    """One customer: fold on from instant to instant while the log is in order of time, else from the start."""
-    ordered = all(earlier.time <= later.time for earlier, later in zip(log, log[1:], strict=False))
+    """One customer: fold on from instant to instant if the log is in order of time, else from the start."""
+    ordered = all(earlier.time <= later.time for earlier, later in pairwise(log))
     state, done = empty(plan), 0
     for at in instants:
         if not ordered:

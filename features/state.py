@@ -34,10 +34,11 @@ class UnknownPlan(Exception):
 
 
 class State:
-    """One customer. `newest`: time of its newest event, ms, -1 when none. `applied`: for each partition of the
+    """What is kept about one customer.
 
-    log the last position folded in. `banks`: for each aggregate the cells by key. `recent`: hashes of the ids
-    of recent events with their times, by which repeats are known. `memory`: what the triggers remember.
+    `newest`: time of its newest event, ms, -1 when none. `applied`: for each partition of the log the last
+    position folded in. `banks`: for each aggregate the cells by key. `recent`: hashes of the ids of recent
+    events with their times, by which repeats are known. `memory`: what the triggers remember.
     """
 
     __slots__ = ("applied", "banks", "digest", "memory", "newest", "recent")
@@ -82,7 +83,7 @@ def unpack(blob: bytes, digest: str) -> State:
     packed = memoryview(blob)[_HEAD.size :]
     if magic != MAGIC or zlib.crc32(packed) != check:
         raise BlobDamaged(
-            f"state of a customer: expected {len(blob)} bytes that begin with {MAGIC!r} and fit their check sum, "
+            f"state of a customer: expected {len(blob)} bytes that begin with {MAGIC!r} and fit their check, "
             f"found {blob[:8]!r}...; delete it and fold the customer's log again"
         )
     found, newest, applied, banks, by_time, memory = _decode(packed)

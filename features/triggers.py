@@ -1,10 +1,10 @@
 """When to act without being asked: a pure machine over the events of one customer in log order.
 
-Three kinds. *Something happened*: each event `on`, if `when` (of the event alone) is true. *Something became true*:
-`when` reads features, and fires as it turns from false to true, looked at after each event `on`. *Something did
-not happen*: `on` starts a wait; an event `unless` within the time ends it; `wake` fires it once the log has been
-read past its end and `patience` more. All memory is in the state; it is no part of the fold's monoid: it follows
-the order of the log, whatever the batches.
+Three kinds. *Something happened*: each event `on`, if `when` (of the event alone) is true. *Something
+became true*: `when` reads features, and fires as it turns from false to true, looked at after each event
+`on`. *Something did not happen*: `on` starts a wait; an event `unless` within the time ends it; `wake`
+fires it once the log has been read past its end and `patience` more. All memory is in the state; it is no
+part of the fold's monoid: it follows the order of the log, whatever the batches.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from features.row import read_cell
 from features.state import State
 
 # A trigger's memory is a list: whether the condition was true, when it last fired (ms), what it waits for
-# ([due, end, cause, time, key, payload, customer] in order), and the events that end a wait ([time, key] in order).
+# ([due, end, cause, time, key, payload, customer] in order), and events that end one ([time, key] in order).
 _TRUE, _FIRED, _WAITS, _SEEN = range(4)
 
 MAX_WAITS = 64
@@ -71,7 +71,7 @@ def wake(plan: Plan, state: State, watermark: int) -> list[Fired]:
             due += [(wait[1], number, wait) for wait in ready]
     fired = []
     for end, number, (_, _, cause, time, _, payload, customer) in sorted(
-        due, key=lambda each: each[:2] + (each[2][2],)
+        due, key=lambda each: (*each[:2], each[2][2])
     ):
         each = plan.triggers.triggers[number]
         fired += _fire(each, state.memory[each.trigger.name], customer, cause, time, end, payload)
@@ -97,7 +97,7 @@ def _truth(each: CompiledTrigger, event: Event, features: dict[str, float]) -> b
 def _features(plan: Plan, state: State, each: CompiledTrigger) -> dict[str, float]:
     """The features that the condition reads, just after the newest event."""
     values = {name: plan.customer_features[place].default for place, name in each.features}
-    wanted = {place: name for place, name in each.features}
+    wanted = dict(each.features)
     for bank in plan.banks:
         if bank.keyed or not any(0 <= place - bank.row_at < len(bank.features) for place in wanted):
             continue
@@ -127,7 +127,7 @@ def _fire(
     time: int,
     payload: dict[str, Any],
 ) -> list[Fired]:
-    """Fire unless the trigger has fired within its cooldown; a late event never fires before an earlier firing."""
+    """Fire, unless the trigger has fired within its cooldown of event time."""
     last, cooldown = memory[_FIRED], each.trigger.cooldown_ms
     if last >= 0 and cooldown and time < last + cooldown:
         return []
@@ -155,7 +155,7 @@ def _wait(each: CompiledTrigger, memory: list[Any], event: Event, payload: dict[
 
 
 def _end(plan: Plan, state: State, each: CompiledTrigger, event: Event) -> None:
-    """An event that must not happen did: end the waits it answers, and remember it for starts that come late."""
+    """An event that must not happen did: end the waits it answers; remember it for starts that come late."""
     unless = each.trigger.unless
     assert unless is not None
     memory, key = _memory(state, each), _key(unless.same, event)
