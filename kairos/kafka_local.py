@@ -44,12 +44,12 @@ def start_kafka(folder: Path, jars: Path = JARS) -> Server:
     command = [java, *_HEAP, f"-Dlog4j.configuration=file:{folder}/log4j.properties", "-cp", class_path]
 
     def build(port: int) -> Server:
-        properties = folder / "server.properties"
+        properties = folder / f"server-{port}.properties"
         properties.write_text(_properties(folder, port, free_port()))
         _format(command, folder, properties)
         argv = [*command, "kafka.Kafka", str(properties)]
         url = f"kafka://{HOST}:{port}"
-        return Server("kafka", url, port, folder, argv, lambda: _answered(url), 90.0)
+        return Server("kafka", url, port, folder, argv, lambda _: _answered(url), 90.0)
 
     return start_on_free_port(build)
 
@@ -122,26 +122,27 @@ def _resolve(jars: Path) -> Path:
     jars.mkdir(parents=True, exist_ok=True)
     # Fetched aside and moved at once: who finds the folder finds it whole, however many start together.
     aside = folder.with_name(f"{folder.name}.{os.getpid()}")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir()
-    (aside / "pom.xml").write_bytes(pom)
-    goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={aside}"]
-    asked = [maven, "-B", "-q", "-f", str(aside / "pom.xml"), *goal]
+    try:
+        aside.mkdir(exist_ok=True)
+        (aside / "pom.xml").write_bytes(pom)
+        _fetch(maven, aside)
+        with contextlib.suppress(OSError):  # another process was first
+            aside.rename(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return folder
+
+
+def _fetch(maven: str, folder: Path) -> None:
+    goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={folder}"]
+    asked = [maven, "-B", "-q", "-f", str(folder / "pom.xml"), *goal]
     try:
         done = subprocess.run(asked, capture_output=True, text=True, timeout=_RESOLVE_S, check=False)
     except subprocess.TimeoutExpired:
-        raise KafkaUnavailable(
-            f"kafka: expected Maven to fetch the jars in {_RESOLVE_S} s; try again"
-        ) from None
+        raise KafkaUnavailable(f"kafka: Maven did not fetch the jars in {_RESOLVE_S} s; try again") from None
     if done.returncode:
         said = "\n".join((done.stdout + done.stderr).strip().splitlines()[:10])
-        raise KafkaUnavailable(
-            f"kafka: expected Maven to fetch the jars, found exit code {done.returncode}:\n{said}"
-        )
-    with contextlib.suppress(OSError):  # another process was first
-        aside.rename(folder)
-    shutil.rmtree(aside, ignore_errors=True)
-    return folder
+        raise KafkaUnavailable(f"kafka: expected Maven to fetch the jars, found:\n{said}")
 
 
 def _answered(url: str) -> str | None:

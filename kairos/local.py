@@ -73,7 +73,7 @@ def spawn(
 class Server:
     """A local server with its address and its data folder; both stay over `kill`, `stop` and `start`.
 
-    `ready` says why the server does not answer yet, None once it does.
+    `ready` is given the process id and says why that server does not answer yet, None once it does.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Server:
         port: int,
         folder: Path,
         argv: Sequence[str],
-        ready: Callable[[], str | None],
+        ready: Callable[[int], str | None],
         patience_s: float,
     ) -> None:
         self.name = name
@@ -108,7 +108,7 @@ class Server:
         self._process = spawn(self._argv, self.log)
         atexit.register(self.stop)
         deadline = time.monotonic() + self._patience_s
-        while (why := self._ready()) is not None:
+        while (why := self._ready(self._process.pid)) is not None:
             code = self._process.poll()
             if code is not None or time.monotonic() > deadline:
                 self.kill()
@@ -164,7 +164,9 @@ def start_redis(folder: Path, port: int = 0, durable: bool = False) -> Server:
 
     def build(port: int) -> Server:
         argv = [program, "--port", str(port), *arguments]
-        return Server("redis", f"redis://{HOST}:{port}", port, folder, argv, lambda: _pinged(port), 30.0)
+        return Server(
+            "redis", f"redis://{HOST}:{port}", port, folder, argv, lambda pid: _answered(port, pid), 30.0
+        )
 
     return start_on_free_port(build, port)
 
@@ -199,15 +201,22 @@ def _redis_program() -> str:
     return found
 
 
-def _pinged(port: int) -> str | None:
+def _answered(port: int, pid: int) -> str | None:
+    """Why the Redis with that process id does not answer on `port`; another one there does not count."""
     try:
         with socket.create_connection((HOST, port), timeout=1.0) as connection:
-            connection.sendall(b"PING\r\n")
-            answer = connection.recv(64)
+            connection.sendall(b"INFO server\r\nPING\r\n")
+            answer = b""
+            while b"\r\n+PONG\r\n" not in answer and b"\r\n-LOADING" not in answer:
+                part = connection.recv(65_536)
+                if not part:
+                    return "it closed the connection"
+                answer += part
     except OSError as error:
         return str(error)
-    # While it loads its data it answers -LOADING.
-    return None if answer.startswith(b"+PONG") else answer.decode(errors="replace").strip()
+    if b"process_id:%d\r\n" % pid not in answer:
+        return f"another server answers on port {port}"
+    return None if b"\r\n+PONG\r\n" in answer else "it is loading its data"
 
 
 def _tail(log: Path, lines: int = 15) -> str:
