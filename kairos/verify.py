@@ -15,10 +15,12 @@ from events.identity import partition_of
 from experiments.audit import Leak, audit
 from features.feast_store import RedisStateStore
 from features.fold import Fate, empty, encode, fold
+from features.fold import decode as unpack_state
 from features.plan import Plan
 from features.row import cross, row
 from features.state import State
 from features.triggers import advance, next_wake, wake
+from kairos.settings import Settings
 from models.catalogue import Catalogue
 from models.record import DecisionRecord
 
@@ -56,8 +58,8 @@ class History:
                 item = decode(record.value)
                 assert isinstance(item, Event)
                 events[item.customer].append((record, item))
-            elif isinstance(item := _tick(record), Tick):
-                ticks[record.partition].append((record.position, item.time))
+            elif isinstance(tick := _tick(record), Tick):
+                ticks[record.partition].append((record.position, tick.time))
         return cls(events, ticks, bus.partitions(topics.BEHAVIOUR))
 
     def before(self, plan: Plan, customer: str, instant: int) -> State:
@@ -150,3 +152,18 @@ def repeated_pushes(bus: Bus) -> int:
         orjson.loads(record.value)["instance"] for record in everything(bus, topics.PUSH_COMMANDS)
     )
     return sum(count - 1 for count in answered.values())
+
+
+def feast_differs(settings: Settings, plan: Plan, customers: Sequence[str], at: int) -> int:
+    """How many customers' rows at `at` (ms), read through Feast's SDK, differ from the row serving reads."""
+    from features.feast_objects import FeastDoor  # five seconds: only who asks for it pays
+
+    door = FeastDoor(plan, project=settings.project, redis_url=settings.redis, run_dir=settings.run_dir)
+    door.apply()
+    store = RedisStateStore(settings.redis, settings.project)
+    ours = [
+        row(plan, None if blob is None else unpack_state(plan, blob), at, at)
+        for blob in store.read_many(customers)
+    ]
+    theirs = door.online_rows(customers, at, at)
+    return sum(not np.array_equal(a, b, equal_nan=True) for a, b in zip(ours, theirs, strict=True))

@@ -1,9 +1,11 @@
 """The report's plots, drawn as SVG so that the page needs no other file."""
 
 import io
+import itertools
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import matplotlib as mpl
@@ -11,6 +13,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 
 from matplotlib import pyplot as plt
+from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 
 COLOURS = {
@@ -21,11 +24,12 @@ COLOURS = {
     "popularity": "#8d99ae",
     "random": "#c3c9d5",
 }
+SHADES = ("#1b5e9e", "#d9822b", "#2c9c69", "#8a5fb0")
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """What the plots show: `curve` is per method a list of (month, AUC), `fired` (trigger, ms) pairs."""
+    """What the plots show: `curve` is per method a list of (period, AUC), `fired` (trigger, ms) pairs."""
 
     curve: Mapping[str, Sequence[tuple[str, float]]]
     trained: str | None
@@ -33,13 +37,13 @@ class Pictures:
     fired: Sequence[tuple[str, int]]
 
     def learning(self) -> str:
-        """AUC by month, each model against the baselines."""
+        """AUC by period, each model against the baselines."""
         figure, axes = plt.subplots(figsize=(9, 3.6))
-        months = sorted({month for points in self.curve.values() for month, _ in points})
+        periods = sorted({period for points in self.curve.values() for period, _ in points})
         for method, points in self.curve.items():
             if points:
                 axes.plot(
-                    [months.index(month) for month, _ in points],
+                    [periods.index(period) for period, _ in points],
                     [auc for _, auc in points],
                     marker="o",
                     ms=4,
@@ -49,11 +53,11 @@ class Pictures:
                     label=method.replace("_", " x "),
                 )
         axes.axhline(0.5, color="#ddd", zorder=0)
-        if self.trained in months:
-            axes.axvline(months.index(self.trained), color="#2c9c69", lw=1, ls=":")
-            axes.text(months.index(self.trained), 0.47, " LightGBM trained", color="#2c9c69", fontsize=9)
-        axes.set_xticks(range(len(months)), months)
-        axes.set_ylabel("AUC of the month")
+        if self.trained in periods:
+            axes.axvline(periods.index(self.trained), color="#2c9c69", lw=1, ls=":")
+            axes.text(periods.index(self.trained), 0.47, " LightGBM trained", color="#2c9c69", fontsize=9)
+        axes.set_xticks(range(len(periods)), periods)
+        axes.set_ylabel("AUC of the period")
         axes.set_ylim(0.44, 1.0)
         axes.legend(frameon=False, ncols=3, fontsize=9, loc="upper left")
         return _svg(figure)
@@ -80,20 +84,21 @@ class Pictures:
     def triggers(self) -> str:
         """Fired triggers by week, stacked by trigger."""
         figure, axes = plt.subplots(figsize=(9, 2.8))
-        names = sorted({name for name, _ in self.fired})
-        week_of = [int(datetime.fromtimestamp(at / 1000, UTC).strftime("%j")) // 7 for _, at in self.fired]
-        weeks = range(max(week_of, default=0) + 1)
-        base = [0] * len(weeks)
-        for name, colour in zip(names, ("#1b5e9e", "#d9822b", "#2c9c69", "#8a5fb0") * 16, strict=False):
-            heights = [0] * len(weeks)
-            for (fired, _), week in zip(self.fired, week_of, strict=True):
-                heights[week] += fired == name
-            axes.bar(weeks, heights, bottom=base, width=0.85, color=colour, label=name)
-            base = [below + height for below, height in zip(base, heights, strict=True)]
-        axes.set_xlabel("week of the year")
+        weeks: dict[str, Counter[date]] = defaultdict(Counter)
+        for name, at in self.fired:
+            day = datetime.fromtimestamp(at / 1000, UTC).date()
+            weeks[name][day - timedelta(days=day.weekday())] += 1
+        below: Counter[date] = Counter()
+        for name, colour in zip(sorted(weeks), itertools.cycle(SHADES), strict=False):
+            fired = weeks[name]
+            starts = [float(date2num(week)) for week in fired]
+            base = [below[week] for week in fired]
+            axes.bar(starts, list(fired.values()), 6, base, color=colour, label=name)
+            below.update(fired)
         axes.set_ylabel("fired a week")
-        if names:
+        if weeks:
             axes.legend(frameon=False, fontsize=9)
+            axes.xaxis_date()
         return _svg(figure)
 
     @staticmethod

@@ -9,7 +9,7 @@ import pandas as pd
 
 from events.bus import Bus, Message
 from kairos.demo.door import batches
-from kairos.demo.shopping import Day
+from kairos.demo.shopping import Day, rows
 
 BATCH = 2_000
 MOST_PIECES = 1_000  # fuel is counted in hundredths of a gallon: 89,638 pieces in one line
@@ -68,7 +68,7 @@ class Publisher:
                     {"send_id": send, "sent_at": _rfc3339(row.time), "mailing_id": mailing(row.household_id)}
                     | {"campaign": row.campaign, "campaign_type": row.campaign_type},
                 )
-                for row in sends.itertuples()
+                for row in rows(sends)
             ]
         )
 
@@ -88,7 +88,7 @@ class Publisher:
                     | {"member_no": member(row.household_id), "campaign": row.campaign}
                     | {"campaign_type": row.campaign_type, "coupon": row.coupon},
                 )
-                for n, row in enumerate(day.redemptions.itertuples())
+                for n, row in enumerate(rows(day.redemptions))
             ]
         )
 
@@ -106,7 +106,7 @@ class Publisher:
 
     def _lines(self, lines: pd.DataFrame) -> list[Message]:
         messages = []
-        for row in lines.itertuples():
+        for row in rows(lines):
             line, key = f"{row.basket_id}-{row.number}", card(row.household_id)
             data = {
                 "line_id": line,

@@ -52,6 +52,7 @@ class Replay:
     served: list[DecisionRecord] = field(default_factory=list)
     eligibility_differs: int = 0
     trained: bool = False
+    until: int = 0
 
     def __post_init__(self) -> None:
         self._door = Door(self.stack.address)
@@ -78,7 +79,8 @@ class Replay:
             self.pulse.events = self._publisher.published
             self._count()
             self.view.beat()
-        self._wait_for(day.end)
+            self.until = day.end
+        self._wait_for(self.until)
         self._count()
 
     def close(self) -> None:

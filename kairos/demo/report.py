@@ -171,6 +171,10 @@ def _checks(report: Mapping[str, Any]) -> list[str]:
     return [
         f"rows recomputed from the log cut before the moment: {parity['rows']:,} compared, "
         f"{parity['mismatches']:,} differ from the row served",
+        f"states recomputed from the log: {parity['states']:,} compared, {parity['states_differing']:,} "
+        f"differ from the bytes in Redis; rows read through Feast's SDK: {parity['feast_rows']:,} compared, "
+        f"{parity['feast_rows_differing']:,} differ",
+        f"push commands beyond one a trigger: {report['push_commands_repeated']:,}",
         "offers found eligible differ from the campaigns sent and running in "
         f"{report['eligibility_differs']:,} of {report['moments']:,} moments",
         f"models serving at the end: {', '.join(f'{k} {v}' for k, v in report['models'].items())}",

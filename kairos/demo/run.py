@@ -30,7 +30,7 @@ from kairos.demo.replay import Replay, latency
 from kairos.demo.shopping import Shopping
 from kairos.settings import load
 from kairos.stack import Stack, StackDown
-from kairos.verify import everything, parity, repeated_pushes
+from kairos.verify import everything, feast_differs, parity, repeated_pushes
 from models import catalogue as offers
 
 TRAIN_AFTER = 0.5  # the share of days after which LightGBM is trained; the rest judges it
@@ -94,8 +94,8 @@ def _replay(
     told["quality"] = quality
     told["coupons"] = _coupons(coupons, np.asarray(replay.coupons.days) >= judged_from)
     pictures = Pictures(
-        curve=_curve(predictions, replay.offers.days),
-        trained=_month(train_on) if told["trained"] else None,
+        curve=_curve(predictions, [period(day, total) for day in replay.offers.days]),
+        trained=period(train_on, total) if told["trained"] else None,
         decision_ms=pulse.decision_ms,
         fired=_fired(bus),
     )
@@ -113,6 +113,7 @@ def _report(replay: Replay, bus: Bus, seconds: float, train_on: int) -> dict[str
     compared = parity(
         bus, store, plan, catalogue, [replay.served[i] for i in sorted(chosen.tolist())], COMPARED_STATES
     )
+    through_feast = sorted({record.customer for record in replay.served})[:COMPARED_STATES]
     letters = Counter(orjson.loads(record.value)["reason"] for record in everything(bus, topics.DEAD_LETTERS))
     return {
         "playbook": settings.playbook.name,
@@ -139,6 +140,8 @@ def _report(replay: Replay, bus: Bus, seconds: float, train_on: int) -> dict[str
             "states": compared.states,
             "states_differing": compared.states_differing,
             "features": dict(compared.features),
+            "feast_rows": len(through_feast),
+            "feast_rows_differing": feast_differs(settings, plan, through_feast, replay.until),
         },
         "models": replay.models(),
         "notes": [reports.HONEST, reports.EXPOSURE],
@@ -163,8 +166,8 @@ def _coupons(predictions: judgement.Predictions, kept: np.ndarray[Any, Any]) -> 
     }
 
 
-def _curve(predictions: judgement.Predictions, days: list[int]) -> dict[str, list[tuple[str, float]]]:
-    entries = judgement.curve(predictions, [_month(day) for day in days]) if days else []
+def _curve(predictions: judgement.Predictions, periods: list[str]) -> dict[str, list[tuple[str, float]]]:
+    entries = judgement.curve(predictions, periods) if periods else []
     return {
         method: [
             (entry["period"], entry[method]["auc"])
@@ -183,8 +186,13 @@ def _fired(bus: Bus) -> list[tuple[str, int]]:
     return fired
 
 
-def _month(day: int) -> str:
-    return (date(2017, 1, 1) + timedelta(days=day)).strftime("%Y-%m")
+def period(day: int, days: int) -> str:
+    """The month that a day of 2017 lies in, its week when there are few days.
+
+    >>> period(40, 365), period(40, 60)
+    ('2017-02', 'week 06')
+    """
+    return (date(2017, 1, 1) + timedelta(days=day)).strftime("%Y-%m" if days > 92 else "week %V")
 
 
 def _period(first: int, count: int) -> str:

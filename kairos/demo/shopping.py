@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -23,6 +24,11 @@ TABLES = [
     *("campaigns", "campaign_descriptions"),
 ]
 MAIL_HOUR = 18  # a campaign is mailed on the evening before its first day
+
+
+def rows(table: pd.DataFrame) -> Iterator[Any]:
+    """The rows of a table, each with its columns as attributes."""
+    yield from table.itertuples(index=False)
 
 
 def milliseconds(day: date, hour: int = 0) -> int:
@@ -128,19 +134,21 @@ class Shopping:
     @staticmethod
     def _with_mail_time(sends: pd.DataFrame) -> pd.DataFrame:
         mailed = [milliseconds(start.date() - timedelta(days=1), MAIL_HOUR) for start in sends.start_date]
-        return sends.assign(time=np.array(mailed, dtype=np.int64)).sort_values(["time", "household_id"])
+        timed = sends.assign(time=np.array(mailed, dtype=np.int64))
+        return timed.sort_values(["time", "household_id"])
 
     def _redeemed(self, day: date, lines: pd.DataFrame) -> pd.DataFrame:
         # Day resolution only: one second after the household's last basket is the earliest honest instant.
         todays = self._redemptions[self._redemptions.day == day]
         last = lines.groupby("household_id").time.max()
         times = todays.household_id.map(last).fillna(milliseconds(day, 12)).astype("int64") + 1000
-        return todays.assign(time=times).sort_values(["time", "household_id"])
+        timed: pd.DataFrame = todays.assign(time=times)
+        return timed.sort_values(["time", "household_id"])
 
     @cached_property
     def _sent_to(self) -> dict[int, list[tuple[date, date, str]]]:
         sent: dict[int, list[tuple[date, date, str]]] = {}
-        for row in self._sends.itertuples():
+        for row in rows(self._sends):
             sent.setdefault(row.household_id, []).append(
                 (row.start_date.date(), row.end_date.date(), row.campaign)
             )
@@ -149,12 +157,11 @@ class Shopping:
     def _moments(self, day: date, lines: pd.DataFrame) -> list[Moment]:
         first = lines.groupby("household_id").time.min()
         todays = self._redemptions[self._redemptions.day == day]
-        redeemed = {
-            household: tuple(dict.fromkeys(zip(group.campaign, group.coupon, strict=True)))
-            for household, group in todays.groupby("household_id")
-        }
+        redeemed: dict[int, dict[tuple[str, str], None]] = {}
+        for row in rows(todays):
+            redeemed.setdefault(row.household_id, {})[row.campaign, row.coupon] = None
         moments = []
-        for household, at in first.items():
+        for household, at in zip(first.index.tolist(), first.tolist(), strict=True):
             campaigns = tuple(
                 sorted(name for start, end, name in self._sent_to.get(household, []) if start <= day <= end)
             )
@@ -162,9 +169,9 @@ class Shopping:
                 moments.append(
                     Moment(
                         household=household,
-                        at=max(int(at) - 1000, milliseconds(day)),
+                        at=max(at - 1000, milliseconds(day)),
                         campaigns=campaigns,
-                        redeemed=redeemed.get(household, ()),
+                        redeemed=tuple(redeemed.get(household, ())),
                     )
                 )
         return sorted(moments, key=lambda moment: (moment.at, moment.household))

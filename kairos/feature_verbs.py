@@ -1,0 +1,47 @@
+"""Verbs about features: check a playbook, apply its Feast objects."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from events.faults import Fault, PlaybookRefused
+from features.declare import load
+from features.plan import compile_plan
+from kairos.settings import Settings
+from models import catalogue
+
+
+def check(folder: Path, table: Path | None) -> int:
+    """Read a playbook whole and print what it holds; `PlaybookRefused` with every fault of every file."""
+    faults: list[Fault] = []
+    plan = None
+    try:
+        plan = compile_plan(load(folder))
+    except PlaybookRefused as refused:
+        faults += refused.faults
+    if plan is not None:
+        try:
+            offers = catalogue.load(folder, plan, table)
+        except PlaybookRefused as refused:
+            faults += refused.faults
+    if plan is None or faults:
+        raise PlaybookRefused(faults)
+    Console(highlight=False).print(
+        f"{plan.name}: {len(plan.customer_features)} features of a customer, {len(plan.cross_features)} of a "
+        f"customer and an offer, {len(plan.playbook.triggers)} triggers, "
+        f"{len(offers.placements)} placements; no faults"
+    )
+    return 0
+
+
+def apply(settings: Settings) -> int:
+    """Derive Feast's objects from the playbook, show what changes, apply it."""
+    from features.feast_objects import FeastDoor
+
+    console = Console(highlight=False, markup=False)
+    plan = compile_plan(load(settings.playbook))
+    door = FeastDoor(plan, project=settings.project, redis_url=settings.redis, run_dir=settings.run_dir)
+    lines = door.apply()
+    for line in lines or [f"nothing to change: the registry in {door.folder} is what {plan.name} declares"]:
+        console.print(line)
+    return 0
