@@ -18,8 +18,8 @@ from starlette.responses import Response
 from events.bus import BusUnavailable
 from events.setup import Setup
 from serving import documents, messages
-from serving.backroom import Backroom
-from serving.gate import LONGEST_BODY, Gate, check_exposure
+from serving.backroom import Backroom, StillAway
+from serving.gate import LONGEST_BODY, Exposed, Gate, check_exposure
 from serving.problems import Fault, Problem, away
 from serving.redis_line import RedisAway
 from serving.routes import make_routes
@@ -145,7 +145,8 @@ class _Server(uvicorn.Server):
 def run(setup: Setup, stop: threading.Event | None = None) -> None:
     """Serve until SIGINT, SIGTERM or `stop`; decisions that are recorded are relayed before it returns.
 
-    Errors: `Exposed`, `PlaybookRefused`, `BusUnavailable`, `StillAway`: each says what to do.
+    Errors: `PlaybookRefused`, `BusUnavailable`; `SystemExit` when Redis does not come, the port is taken or
+    the door would stand open to strangers. Each says what to do.
     """
     failures: list[BaseException] = []
 
@@ -153,7 +154,10 @@ def run(setup: Setup, stop: threading.Event | None = None) -> None:
         failures.append(error)
         server.should_exit = True
 
-    app = create_app(setup, failed)
+    try:
+        app = create_app(setup, failed)
+    except Exposed as error:
+        raise SystemExit(str(error)) from None
     server = _Server(
         uvicorn.Config(
             app,
@@ -191,6 +195,8 @@ def run(setup: Setup, stop: threading.Event | None = None) -> None:
 
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(both())
+    if failures and isinstance(failures[0], StillAway):
+        raise SystemExit(str(failures[0]))
     if failures:
         raise failures[0]
     if not server.started:

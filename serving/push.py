@@ -22,7 +22,7 @@ from events.faults import Fault, PlaybookRefused, did_you_mean
 from events.identity import is_customer
 from events.setup import Setup
 from events.topics import PUSH_COMMANDS, TRIGGERS
-from serving.backroom import Backroom
+from serving.backroom import Backroom, StillAway
 from serving.decider import NotKnown
 from serving.ledger import tag_of
 from serving.messages import DecisionAnswer, DecisionRequest
@@ -42,6 +42,7 @@ EXPIRES_MS: Final = 24 * 3600 * 1000
 LEASE_MS: Final = 4_000
 RENEW_S: Final = 1.0
 PAUSE_S: Final = 0.5
+PATIENCE_S: Final = 3.0
 
 # Takes a lease that is free or ours, and lengthens it; 1 when it is ours.
 _HOLD: Final = b"""
@@ -95,8 +96,9 @@ def read_trigger(value: bytes) -> Fired:
 class Push:
     """Turns triggers into commands, a partition at a time in order; fails closed.
 
-    An error in deciding, a customer nothing is known of or a trigger older than a day means no push, and
-    a counter moves. Redis or the bus away means waiting: nothing is skipped.
+    An error in deciding, a customer nothing is known of, a state that stays behind its trigger or a trigger
+    older than a day means no push, and a counter moves. Redis or the bus away means waiting: nothing is
+    skipped.
     """
 
     def __init__(self, room: Backroom, stop: threading.Event) -> None:
@@ -204,6 +206,8 @@ class Push:
         if room.setup.clock == "wall" and room.now() * 1000 - fired.time > FRESH_MS:
             return None, "stale"
         try:
+            if not await self._folded(fired):
+                return None, "behind"
             decided = await room.decider.decide(
                 DecisionRequest(customer=fired.customer, placement=PLACEMENT, request_id=fired.instance),
                 closed=True,
@@ -234,6 +238,25 @@ class Push:
             "expires": render_time(parse_time(answer.at) + EXPIRES_MS),
         }
         return command, "commands"
+
+    async def _folded(self, fired: Fired) -> bool:
+        """Wait a moment for the state to hold what fired the trigger, which is published just before it.
+
+        When it does not come the stream has died in between; it will publish the trigger again.
+        """
+        ends = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                known = await self._room.decider.look(fired.customer, "trigger")
+            except Problem:
+                known = None  # no watermark yet
+            if known is not None:
+                newest = -1 if known.state is None else known.state.newest
+                if max(newest, known.watermark or -1) >= fired.time:
+                    return True
+            if time.monotonic() >= ends or self._stop.is_set():
+                return False
+            await asyncio.sleep(0.01)
 
     async def _written(
         self,
@@ -302,7 +325,7 @@ class _Place:
 def run(setup: Setup, stop: threading.Event) -> None:
     """Push until `stop`; recorded decisions are relayed before it returns.
 
-    Errors: `PlaybookRefused`, `BusUnavailable`, `StillAway`: each says what to do.
+    Errors: `PlaybookRefused`, `BusUnavailable`; `SystemExit` when Redis does not come. Each says what to do.
     """
 
     async def both() -> None:
@@ -319,4 +342,7 @@ def run(setup: Setup, stop: threading.Event) -> None:
         finally:
             await room.close()
 
-    asyncio.run(both())
+    try:
+        asyncio.run(both())
+    except StillAway as error:
+        raise SystemExit(str(error)) from None

@@ -58,7 +58,7 @@ def test_one_bad_event_refuses_the_batch(door: httpx.Client, shop: Shop) -> None
         ),
         ({"data": {**purchase("1")["data"], "card": None}}, "body.data", 422),
         ({"data": {**purchase("1")["data"], "amount": None}}, "body.data.amount", 422),
-        ({"data": {**purchase("1")["data"], "amount": 10**30}}, "body.data.amount", 422),
+        ({"data": {**purchase("1")["data"], "amount": 10**18}}, "body.data.amount", 422),
         ({"data": {**purchase("1")["data"], "kind": "x" * 1000}}, "body.data.kind", 422),
     ],
 )
