@@ -1,0 +1,211 @@
+"""Folding is exact whatever the batches and wherever a crash comes."""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import pytest
+
+from events import dead_letters
+from events.bus import Message, Record
+from events.codec import encode, parse_cloudevent
+from events.envelope import Event, Tick
+from events.identity import mint, partition_of
+from features.plan import Plan
+from stream.behaviour import BehaviourStage
+from stream.behaviour_fold import BehaviourFold
+from stream.counters import Counters
+from stream.state_cache import StateCache
+from tests.stream.kiosk import (
+    DAY,
+    HOUR,
+    MONDAY,
+    PARTITIONS,
+    Crash,
+    MemoryStore,
+    PaperOutlet,
+    behaviour_log,
+    polls_of,
+)
+
+
+class NoRedis:
+    def hgetall(self, key: str) -> dict[bytes, bytes]:
+        return {}
+
+
+class NoBus:
+    def last(self, topic: str, partition: int) -> int:
+        return -1
+
+
+class Process:
+    """One life of a behaviour process over a store that outlives it."""
+
+    def __init__(self, plan: Plan, store: MemoryStore, cached: int = 50_000) -> None:
+        self.counters = Counters(NoRedis(), "behaviour")
+        self.counters.due = lambda: False  # type: ignore[method-assign]
+        self.outlet = PaperOutlet()
+        folding = BehaviourFold(
+            plan, store, PARTITIONS, StateCache(cached), self.counters, store.watermarks()
+        )
+        bus: Any = NoBus()
+        self.stage = BehaviourStage(
+            plan, folding, store, cast(Any, self.outlet), self.counters, bus, threading.Event(), {}
+        )
+
+    def read(self, logs: Sequence[Sequence[Record]], size: int) -> list[Message]:
+        for poll in polls_of(logs, size):
+            self.stage.take([poll])
+        return list(self.outlet.messages)
+
+
+def fired(messages: Sequence[Message]) -> dict[str, dict[str, Any]]:
+    """Triggers by their instance."""
+    events = [parse_cloudevent(each.value) for each in messages if each.topic == "triggers"]
+    return {event.id: event.data for event in events}
+
+
+@pytest.fixture(scope="module")
+def logs() -> list[list[Record]]:
+    return behaviour_log(days=12, customers=25)
+
+
+@pytest.fixture(scope="module")
+def whole(plan: Plan, logs: list[list[Record]]) -> tuple[MemoryStore, list[Message]]:
+    store = MemoryStore()
+    return store, Process(plan, store).read(logs, 1_000)
+
+
+@pytest.mark.parametrize(("size", "cached"), [(1, 50_000), (7, 3), (64, 50_000)])
+def test_batches_and_cache_change_nothing(
+    plan: Plan, logs: list[list[Record]], whole: tuple[MemoryStore, list[Message]], size: int, cached: int
+) -> None:
+    store = MemoryStore()
+    messages = Process(plan, store, cached).read(logs, size)
+    assert store.blobs == whole[0].blobs
+    assert store.marks == whole[0].marks
+    assert store.wakes == whole[0].wakes
+    assert fired(messages) == fired(whole[1])
+    assert len(fired(messages)) == sum(each.topic == "triggers" for each in messages)
+
+
+def test_what_happened_is_counted(plan: Plan, logs: list[list[Record]]) -> None:
+    process = Process(plan, MemoryStore())
+    messages = process.read(logs, 100)
+    counted = process.counters.values
+    events = sum(len(log) for log in logs) - counted["ticks"]
+    assert counted["folded"] + counted["late"] + counted["repeat"] == events
+    assert counted["late"] > 0
+    assert counted["repeat"] > 0
+    letters = [dead_letters.decode(each.value) for each in messages if each.topic == "dead-letters"]
+    assert len(letters) == counted["dead_letters.late"] == counted["late"]
+    assert {letter.reason for letter in letters} == {"late"}
+    assert letters[0].original == logs[letters[0].partition][letters[0].position].value
+    assert {data["trigger"] for data in fired(messages).values()} == {
+        *("invitation_came", "big_week", "invitation_forgotten"),
+    }
+
+
+def test_a_crash_at_any_effect_ends_in_the_same_states_and_triggers(
+    plan: Plan, logs: list[list[Record]], whole: tuple[MemoryStore, list[Message]]
+) -> None:
+    effects = 0
+    for lives in range(0, 360, 9):
+        store = MemoryStore()
+        store.lives = lives
+        process = Process(plan, store)
+        done = -1
+        polls = polls_of(logs, 40)
+        try:
+            for number, poll in enumerate(polls):
+                process.stage.take([poll])
+                done = number
+        except Crash:
+            effects += 1
+        store.lives = None
+        # The engine's cursors may be older than what was done last.
+        again = Process(plan, store)
+        for poll in polls[max(0, done - 3) :]:
+            again.stage.take([poll])
+        assert store.blobs == whole[0].blobs, lives
+        assert store.marks == whole[0].marks, lives
+        assert store.wakes == whole[0].wakes, lives
+        assert fired(process.outlet.messages + again.outlet.messages) == fired(whole[1]), lives
+    assert effects > 30
+
+
+def records(*items: Event | Tick, customer: str) -> list[list[Record]]:
+    partition = partition_of(customer, PARTITIONS)
+    logs: list[list[Record]] = [[], []]
+    logs[partition] = [Record("behaviour", partition, n, b"", encode(item)) for n, item in enumerate(items)]
+    return logs
+
+
+WHO = mint("card", "1")
+INVITED = Event("invited", "i1", MONDAY, WHO, {"campaign": "A"})
+Make = Callable[[str, int], Event]
+
+
+def used(campaign: str, at: int) -> Event:
+    return Event("redeemed", "r1", at, WHO, {"campaign": campaign})
+
+
+@pytest.mark.parametrize("size", [1, 100])
+def test_what_did_not_happen_fires_once_in_event_time(plan: Plan, size: int) -> None:
+    end = MONDAY + 2 * DAY
+    logs = records(
+        *(INVITED, Tick(MONDAY + DAY), Tick(end), Tick(end + 4_999), Tick(end + 5_000), Tick(end + DAY)),
+        customer=WHO,
+    )
+    process = Process(plan, MemoryStore())
+    forgotten = [
+        data for data in fired(process.read(logs, size)).values() if data["trigger"] == "invitation_forgotten"
+    ]
+    assert len(forgotten) == 1
+    assert forgotten[0]["cause"] == "i1"
+    assert forgotten[0]["time"] == "2017-07-19T04:00:00Z"
+    assert process.counters.values["triggers_fired.invitation_forgotten"] == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "fires"),
+    [
+        (used("A", MONDAY + HOUR), False),
+        (used("B", MONDAY + HOUR), True),
+        (used("A", MONDAY + 3 * DAY), True),
+    ],
+)
+def test_an_answer_in_time_ends_the_wait(plan: Plan, answer: Event, fires: bool) -> None:
+    logs = records(INVITED, answer, Tick(MONDAY + 9 * DAY), customer=WHO)
+    names = [data["trigger"] for data in fired(Process(plan, MemoryStore()).read(logs, 10)).values()]
+    assert ("invitation_forgotten" in names) is fires
+
+
+def test_a_tick_read_again_wakes_nobody_early(plan: Plan) -> None:
+    """A state that already holds more of the log than the tick is not asked as if it did not."""
+    end = MONDAY + 2 * DAY
+    late = Event("invited", "i2", MONDAY - DAY + HOUR, WHO, {"campaign": "B"})
+    (log,) = [
+        log
+        for log in records(INVITED, Tick(end - HOUR), late, used("B", MONDAY), Tick(end), customer=WHO)
+        if log
+    ]
+    logs = [log if log[0].partition == n else [] for n in range(PARTITIONS)]
+    whole, cut = MemoryStore(), MemoryStore()
+    expected = fired(Process(plan, whole).read(logs, 100))
+    # Everything up to the late invitation is in the state, but nothing says so except the state.
+    process = Process(plan, cut)
+    process.read([log[:3] for log in logs], 1)
+    cut.marks.clear()
+    again = Process(plan, cut)
+    found = fired(process.outlet.messages + again.read(logs, 100))
+    assert found == expected
+    assert cut.blobs == whole.blobs
+
+
+def test_the_cache_lets_go_of_what_is_too_much(plan: Plan, logs: list[list[Record]]) -> None:
+    process = Process(plan, MemoryStore(), cached=5)
+    process.read(logs, 50)
+    assert process.counters.values["cached"] <= 5
+    assert process.counters.values["cache_misses"] > 25
