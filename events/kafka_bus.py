@@ -52,6 +52,9 @@ class KafkaBus:
 
     def ensure(self, topics: Mapping[str, int]) -> None:
         """See `Bus.ensure`."""
+        # Who makes topics will publish: the producer takes a second to get its id, so let it begin.
+        with self._publishing:
+            self._open_producer()
         existing = self._metadata()
         new = [
             NewTopic(
@@ -161,6 +164,7 @@ class KafkaBus:
     def ends(self, topic: str, partition: int) -> tuple[int, int]:
         """First kept and last ever position of a partition."""
         self.check(topic, partition)
+        self._knock()
         deadline = time.monotonic() + _TIMEOUT_S
         while True:
             try:

@@ -36,7 +36,12 @@ class RedisBus:
         # redis-py would turn every stream reply into dicts; the raw reply is read faster.
         for command in ("XREAD", "XINFO STREAM"):
             self._redis.set_response_callback(command, _raw)
-        self.do("PING")
+        self.do("PING")  # INFO alone would answer while it still loads its data
+        version = str(self.do("INFO", "server").get("redis_version", "0"))
+        if int(version.split(".")[0]) < 7:
+            raise ValueError(
+                f"{url}: expected Redis 7 or newer (it counts a stream's positions), found {version}"
+            )
 
     def ensure(self, topics: Mapping[str, int]) -> None:
         """See `Bus.ensure`."""

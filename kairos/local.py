@@ -2,7 +2,6 @@
 
 import atexit
 import contextlib
-import ctypes
 import os
 import shutil
 import signal
@@ -39,12 +38,6 @@ def free_port() -> int:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def bind_to_parent() -> None:
-    """In a child, as `preexec_fn`: let the kernel kill it when its parent dies, by SIGKILL too (Linux)."""
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, int(signal.SIGKILL), 0, 0, 0)
 
 
 def spawn(
