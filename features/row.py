@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from features.duration import DAY
 from features.plan import COUNT, SUM, Bank, Plan, Span
 from features.state import Cell, State
-from features.tiles import WEIGHT_BITS
+from features.tiles import HALF_LIVES_KEPT, WEIGHT_BITS
 
 Floats = NDArray[np.float32]
 Status = Literal["known", "empty", "missing", "unseen"]
@@ -174,6 +174,9 @@ def _read_tiles(bank: Bank, span: Span, tiles: list[Any], values: list[tuple[int
 def _read_decayed(
     bank: Bank, span: Span, tiles: dict[int, Any], at: int, values: list[tuple[int, float]]
 ) -> None:
+    # By the instant, not by the newest event, so that a state reads the same before and after it is settled.
+    horizon = at // span.length - HALF_LIVES_KEPT
+    tiles = {interval: tile for interval, tile in tiles.items() if interval >= horizon}
     if not tiles:
         return
     now = at / span.length + WEIGHT_BITS

@@ -1,0 +1,142 @@
+"""One law: states are a commutative monoid, and folding a log is merging its singletons."""
+
+from collections.abc import Sequence
+from functools import reduce
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from events.envelope import Event
+from features.fold import Fate, decode, empty, encode, fold, merge
+from features.state import State, UnknownPlan
+from tests.features.workshop import DAY, NOON, folded, histories, plan, sale
+
+
+def body(state: State) -> bytes:
+    """The bytes but for the positions, which say how the events came and not what they were."""
+    plain = decode(plan(), encode(plan(), state))
+    plain.applied = {}
+    return encode(plan(), plain)
+
+
+@given(histories(), st.randoms(use_true_random=False))
+@settings(max_examples=150, deadline=None)
+def test_any_order_gives_the_same_bytes(log: Sequence[Event], random: Random) -> None:
+    shuffled = list(log)
+    random.shuffle(shuffled)
+    assert encode(plan(), folded(plan(), log)) == encode(plan(), folded(plan(), shuffled))
+
+
+@given(histories())
+@settings(max_examples=150, deadline=None)
+def test_a_log_is_the_merge_of_its_singletons(log: Sequence[Event]) -> None:
+    singletons = [folded(plan(), [event]) for event in log]
+    merged = reduce(lambda a, b: merge(plan(), a, b), singletons, empty(plan()))
+    assert body(merged) == body(folded(plan(), log))
+
+
+@given(histories(10), histories(10), histories(10))
+@settings(max_examples=150, deadline=None)
+def test_merge_is_associative_and_commutative(
+    one: Sequence[Event], two: Sequence[Event], three: Sequence[Event]
+) -> None:
+    p = plan()
+    parts = [
+        folded(p, [Event(e.type, f"{n}:{e.id}", e.time, e.customer, e.fields) for e in log])
+        for n, log in enumerate((one, two, three))
+    ]
+    before = [encode(p, part) for part in parts]
+    a, b, c = parts
+    assert encode(p, merge(p, a, merge(p, b, c))) == encode(p, merge(p, merge(p, a, b), c))
+    assert encode(p, merge(p, a, b)) == encode(p, merge(p, b, a))
+    assert encode(p, merge(p, a, empty(p))) == encode(p, a)
+    assert [encode(p, part) for part in parts] == before, "merge changed what it was given"
+
+
+@given(histories(), st.lists(st.integers(0, 24)))
+@settings(max_examples=150, deadline=None)
+def test_batches_and_stops_change_nothing(log: Sequence[Event], stops: list[int]) -> None:
+    state = empty(plan())
+    for position, event in enumerate(log):
+        fold(plan(), state, event, 0, position)
+        if position in stops:
+            state = decode(plan(), encode(plan(), state))
+    assert encode(plan(), state) == encode(plan(), folded(plan(), log))
+
+
+@given(histories(), st.integers(0, 24))
+@settings(max_examples=100, deadline=None)
+def test_reading_a_piece_of_log_again_changes_nothing(log: Sequence[Event], back: int) -> None:
+    state = folded(plan(), log)
+    before = encode(plan(), state)
+    for position in range(max(0, len(log) - back), len(log)):
+        assert fold(plan(), state, log[position], 0, position) is Fate.BEHIND
+    assert encode(plan(), state) == before
+
+
+@given(histories(), st.lists(st.integers(0, 24), max_size=10))
+@settings(max_examples=100, deadline=None)
+def test_repeats_change_nothing_but_the_position(log: Sequence[Event], again: list[int]) -> None:
+    state = folded(plan(), log)
+    before = body(state)
+    for position, number in enumerate((n for n in again if n < len(log)), start=len(log)):
+        assert fold(plan(), state, log[number], 0, position) is Fate.REPEAT
+        assert state.applied == {0: position}
+    assert body(state) == before
+
+
+def test_the_same_id_of_another_type_is_another_event() -> None:
+    state = folded(plan(), [sale("1", NOON)])
+    other = Event("call", "1", NOON, "{001}someone", {"reason": "help"})
+    assert fold(plan(), state, other, 0, 1) is Fate.FOLDED
+
+
+def test_an_event_past_lateness_is_late_and_one_within_lands_where_it_belongs() -> None:
+    p = plan(lateness="1d")
+    state = folded(p, [sale("1", NOON)])
+    assert fold(p, state, sale("2", NOON - DAY - 1), 0, 1) is Fate.LATE
+    assert fold(p, state, sale("3", NOON - DAY), 0, 2) is Fate.FOLDED
+    assert state.newest == NOON
+    assert fold(p, state, sale("3", NOON - DAY), 0, 3) is Fate.REPEAT
+
+
+def test_an_id_is_forgotten_after_lateness_whether_or_not_the_state_was_settled_since() -> None:
+    p = plan(lateness="1d")
+    for settled in (False, True):
+        state = folded(p, [sale("1", NOON), sale("2", NOON + 2 * DAY)])
+        if settled:
+            state = decode(p, encode(p, state))
+        assert fold(p, state, sale("1", NOON + 2 * DAY), 0, 2) is Fate.FOLDED
+
+
+def test_an_event_of_no_concern_leaves_no_trace() -> None:
+    state = empty(plan())
+    assert fold(plan(), state, Event("kairos.decision", "1", NOON, "c", {}), 0, 7) is Fate.IRRELEVANT
+    assert state.applied == {}
+    assert state.newest == -1
+
+
+def test_positions_of_partitions_are_kept_apart() -> None:
+    state = empty(plan())
+    fold(plan(), state, sale("1", NOON), 0, 5)
+    assert fold(plan(), state, sale("2", NOON), 1, 3) is Fate.FOLDED
+    assert fold(plan(), state, sale("3", NOON), 0, 5) is Fate.BEHIND
+    assert state.applied == {0: 5, 1: 3}
+
+
+def test_states_of_different_plans_do_not_merge() -> None:
+    other = plan(lateness="2d")
+    with pytest.raises(UnknownPlan):
+        merge(plan(), empty(plan()), empty(other))
+
+
+def test_a_quiet_year_leaves_no_tiles_and_no_keys() -> None:
+    p = plan()
+    state = folded(p, [sale("1", NOON, kind="a"), sale("2", NOON + 390 * DAY, kind="b")])
+    encode(p, state)
+    by_name = {bank.aggregate.name: bank for bank in p.banks}
+    assert list(state.banks[by_name["paid"].number][""][0].values())[0][0] == 1
+    assert set(state.banks[by_name["paid_by_kind"].number]) == {"a", "b"}, "ever keeps its keys"
+    assert state.banks[by_name["calls_by_reason"].number] == {}

@@ -1,0 +1,191 @@
+"""The row at any instant equals a brute-force computation over the raw events."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from events.envelope import Event
+from features.feature import Feature
+from features.fold import decode, empty, encode, settle
+from features.kleene import DECIMAL
+from features.plan import Bank
+from features.row import StateAhead, cross, explain, row
+from features.tiles import HALF_LIVES_KEPT
+from tests.features.workshop import DAY, NOON, folded, histories, plan, sale
+
+
+def oracle(feature: Feature, values: Sequence[tuple[int, float]], at: int, window: float | None) -> float:
+    """The feature over (time, value) pairs, by definition."""
+    if window is not None:
+        values = [(time, value) for time, value in values if time >= at - window]
+    if (h := feature.half_life_ms) is not None:
+        values = [(time, value) for time, value in values if time // h >= at // h - HALF_LIVES_KEPT]
+    if not values:
+        return feature.default
+    if feature.half_life_ms is not None:
+        weights = [0.5 ** ((at - time) / feature.half_life_ms) for time, _ in values]
+        count, total = math.fsum(weights), math.fsum(w * v for w, (_, v) in zip(weights, values, strict=True))
+        return {"count": count, "sum": total, "mean": total / count if count else 0.0}[feature.function]
+    numbers = [value for _, value in values]
+    match feature.function:
+        case "count":
+            return float(len(values))
+        case "sum":
+            return math.fsum(numbers)
+        case "mean":
+            return math.fsum(numbers) / len(numbers)
+        case "min":
+            return min(numbers)
+        case "max":
+            return max(numbers)
+        case "since_last":
+            return (at - max(time for time, _ in values)) / DAY
+        case "since_first":
+            return (at - min(time for time, _ in values)) / DAY
+    newest = max(time for time, _ in values)
+    return next(value for time, value in values if time == newest)
+
+
+def pairs(bank: Bank, log: Sequence[Event], at: int, key: str | None) -> list[tuple[int, float]]:
+    found = []
+    for event in log:
+        aggregate = bank.aggregate
+        if event.type != aggregate.event or event.time >= at:
+            continue
+        if aggregate.name == "bulk" and not (event.fields["pieces"] > 2 and event.fields["kind"] != "x"):  # type: ignore[operator]
+            continue
+        if key is not None and event.fields[aggregate.by or ""] != key:
+            continue
+        value = event.fields[aggregate.value] if aggregate.value else 0
+        assert isinstance(value, int)
+        found.append((event.time, value / bank.scale))
+    return found
+
+
+def agrees(feature: Feature, value: float, values: list[tuple[int, float]], at: int) -> bool:
+    """Whether the value is the oracle's, or for a window that of an edge within a hundredth of its length."""
+    edges: list[float | None] = [None]
+    if feature.window_ms is not None:
+        low, high = 0.99 * feature.window_ms, 1.01 * feature.window_ms
+        between = [at - time + 0.5 for time, _ in values if low <= at - time <= high]
+        edges = [low, high, *between, *(edge - 1 for edge in between)]
+    near = 1e-6 if feature.half_life_ms is not None else 3e-7
+    size = max((abs(number) for _, number in values), default=0.0)
+    slack = 1e-6 * size * 0.01 if feature.half_life_ms is not None else 1e-9 * size
+    for edge in edges:
+        expected = oracle(feature, values, at, edge)
+        if math.isnan(expected) and math.isnan(value):
+            return True
+        if math.isclose(value, np.float32(expected), rel_tol=near, abs_tol=max(slack, 1e-9)):
+            return True
+        if feature.function == "last" and values:
+            newest = max(time for time, _ in values)
+            if any(value == np.float32(number) for time, number in values if time == newest):
+                return True
+    return False
+
+
+@given(histories(), st.integers(0, 130 * DAY))
+@settings(max_examples=250, deadline=None)
+def test_row_and_cross_equal_the_oracle(log: Sequence[Event], later: int) -> None:
+    p = plan()
+    at = max((event.time for event in log), default=NOON) + 1 + later
+    state = folded(p, log)
+    numbers = row(p, state, at, at)
+    keys = {"kind": ["a", "b", "x", "never"], "reason": ["help", "price", "help", "never"]}
+    crossed = cross(p, state, at, keys, at)
+    for bank in p.banks:
+        for place, feature in enumerate(bank.features, start=bank.row_at):
+            if not bank.keyed:
+                values = pairs(bank, log, at, None)
+                assert agrees(feature, float(numbers[place]), values, at), (feature, numbers[place])
+            else:
+                for offer, key in enumerate(keys[feature.match or ""]):
+                    values = pairs(bank, log, at, key)
+                    assert agrees(feature, float(crossed[offer, place]), values, at), (feature, key)
+
+
+@given(histories(), st.integers(0, 130 * DAY))
+@settings(max_examples=150, deadline=None)
+def test_a_state_reads_the_same_before_and_after_it_is_settled(log: Sequence[Event], later: int) -> None:
+    p = plan()
+    at = max((event.time for event in log), default=NOON) + 1 + later
+    state = folded(p, log)
+    keys = {"kind": ["a", "b"], "reason": ["help", "price"]}
+    before = row(p, state, at, at).tobytes(), cross(p, state, at, keys, at).tobytes()
+    settle(p, state)
+    assert (row(p, state, at, at).tobytes(), cross(p, state, at, keys, at).tobytes()) == before
+    again = decode(p, encode(p, state))
+    assert (row(p, again, at, at).tobytes(), cross(p, again, at, keys, at).tobytes()) == before
+
+
+@pytest.mark.parametrize("off", [-1, 1])
+def test_a_window_is_exact_but_for_half_a_hundredth_at_its_edge(off: int) -> None:
+    p = plan()
+    place = [feature.name for feature in p.customer_features].index("paid_count_7d")
+    age = 7 * DAY + off * (7 * DAY // 200 + 1)
+    state = folded(p, [sale("1", NOON)])
+    assert row(p, state, NOON + age, NOON + age)[place] == (1.0 if off < 0 else 0.0)
+
+
+def test_an_event_at_the_instant_or_after_it_never_counts() -> None:
+    p = plan()
+    state = folded(p, [sale("1", NOON)])
+    for at in (NOON, NOON - 1):
+        with pytest.raises(StateAhead):
+            row(p, state, at, at)
+        with pytest.raises(StateAhead):
+            cross(p, state, at, {}, at)
+    assert row(p, state, NOON + 1, NOON + 1)[0] == 1.0
+
+
+def test_missing_empty_and_unseen_are_told_apart() -> None:
+    p = plan()
+    state = folded(p, [sale("1", NOON)])
+    at = NOON + DAY
+    statuses = {value.name: value for value in explain(p, state, at, at)}
+    assert (statuses["paid_sum_7d"].status, statuses["paid_sum_7d"].value) == ("known", 1.0)
+    assert (statuses["calls_count_28d"].status, statuses["calls_count_28d"].value) == ("empty", 0.0)
+    assert (statuses["calls_since_last"].status, statuses["calls_since_last"].value) == ("empty", None)
+    assert {value.status for value in explain(p, None, at, at)} == {"unseen"}
+    stale = at - 2 * DAY - 1
+    assert {value.status for value in explain(p, state, at, stale)} == {"missing"}
+    assert {value.age_ms for value in explain(p, state, at, stale)} == {2 * DAY + 1}
+    assert {value.status for value in explain(p, state, at, None)} == {"missing"}
+    assert np.isnan(row(p, state, at, stale)).all()
+    assert np.isnan(cross(p, state, at, {"kind": ["a"]}, None)).all()
+    assert not np.isnan(row(p, state, at, at - 2 * DAY)[0])
+
+
+def test_an_unseen_customer_reads_as_an_empty_one() -> None:
+    p = plan()
+    assert row(p, None, NOON, NOON).tobytes() == row(p, empty(p), NOON, NOON).tobytes()
+    names = [feature.name for feature in p.customer_features]
+    unseen = dict(zip(names, row(p, None, NOON, NOON).tolist(), strict=True))
+    assert unseen["paid_since_last"] == 400.0, "the declared default"
+    assert unseen["paid_sum_7d"] == 0.0
+    assert math.isnan(unseen["paid_min_7d"]), "no default was declared, and zero would be a lie"
+
+
+def test_keys_of_unequal_length_are_refused_and_no_offers_give_no_rows() -> None:
+    p = plan()
+    with pytest.raises(ValueError, match="one length"):
+        cross(p, None, NOON, {"kind": ["a"], "reason": []}, NOON)
+    assert cross(p, None, NOON, {"kind": [], "reason": []}, NOON).shape == (0, len(p.cross_features))
+
+
+@given(st.lists(st.integers(1, 2**53), min_size=1, max_size=40))
+@settings(max_examples=50, deadline=None)
+def test_extreme_amounts_stay_exact(amounts: list[int]) -> None:
+    p = plan()
+    log = [sale(n, NOON + n, amount=amount) for n, amount in enumerate(amounts)]
+    state = decode(p, encode(p, folded(p, log)))
+    names = [feature.name for feature in p.customer_features]
+    value = row(p, state, NOON + 1000, NOON + 1000)[names.index("paid_sum_ever")]
+    assert value == np.float32(sum(amounts) / DECIMAL)
+    assume(len(amounts) > 1)
+    assert encode(p, folded(p, log)) == encode(p, folded(p, log[::-1]))
