@@ -38,7 +38,7 @@ def demo(settings: Settings, args: argparse.Namespace) -> int:
     """Replay real shopping data through the real path and report what came of it."""
     from kairos.demo.run import run
 
-    return run(days=args.days, kafka=args.bus == "kafka", folder=args.folder)
+    return run(days=args.days, kafka=args.bus == "kafka", folder=args.folder, keep=args.keep)
 
 
 def intake(settings: Settings, args: argparse.Namespace) -> int:
@@ -123,6 +123,13 @@ def kafka(settings: Settings, args: argparse.Namespace) -> int:
     return 0
 
 
+def soak(settings: Settings, args: argparse.Namespace) -> int:
+    """Replay real shopping while processes and servers are killed, and compare everything with the log."""
+    from kairos.soak import run
+
+    return run(seeds=args.seeds, days=args.days, kills=args.kills)
+
+
 def mutants(settings: Settings, args: argparse.Namespace) -> int:
     """Apply each committed mutant to a copy of the tree and show that the tests turn red."""
     from kairos.mutants import run
@@ -151,6 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = add(demo)
     sub.add_argument("--days", type=_positive, default=None, metavar="N", help="days to replay, of 365")
     sub.add_argument("--folder", type=Path, default=Path("var/demo"), help="where the report goes")
+    sub.add_argument("--keep", action="store_true", help="then keep the stack up until Ctrl-C")
     choose_bus(sub)
     choose_bus(add(up))
     add(intake)
@@ -172,6 +180,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--to", type=Path, default=Path("var/catalogue.parquet"), help="the file to write")
     sub = add(kafka)
     sub.add_argument("--folder", type=Path, default=Path("var/kafka"), help="where it keeps its data")
+    sub = add(soak)
+    sub.add_argument("--seeds", type=_positive, default=10, help="runs with kills")
+    sub.add_argument("--days", type=_positive, default=10, help="days of shopping a run")
+    sub.add_argument("--kills", type=_positive, default=21, help="kills a run")
     sub = add(mutants)
     sub.add_argument("--only", metavar="NAME", help="one mutant")
     return parser
@@ -183,7 +195,7 @@ def _positive(text: str) -> int:
     except ValueError:
         number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of days from 1, found {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
     return number
 
 

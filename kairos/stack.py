@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
 
+from kairos import stack_file
 from kairos.kafka_local import start_kafka
-from kairos.local import free_port, spawn, start_redis
+from kairos.local import Server, free_port, spawn, start_redis
 from kairos.settings import Settings
 
 PARTS = ("intake", "behaviour", "learner", "serve", "push")
@@ -24,13 +24,6 @@ log = logging.getLogger(__name__)
 
 class StackDown(Exception):
     """A process of the stack ended or did not get ready; the message carries the end of its log."""
-
-
-class Stoppable(Protocol):
-    """Anything the stack started and must end."""
-
-    def stop(self) -> None:
-        """End it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +56,9 @@ class Stack:
     """Starts what `settings` leaves open (bus, Redis) on free loopback ports, then the parts.
 
     `kafka=True` starts a local Apache Kafka as the bus. State stays below `settings.run_dir`, so a
-    second start goes on where the first stopped. Use it as a context manager: whatever happens
-    inside, every process is gone afterwards; if this process is killed the kernel ends them.
+    second start goes on where the first stopped; `stack.env` there says how to reach it while it runs.
+    Use it as a context manager: whatever happens inside, every process is gone afterwards; if this
+    process is killed the kernel ends them.
     """
 
     def __init__(
@@ -79,7 +73,8 @@ class Stack:
         self._kafka = kafka
         self._names = tuple(parts)
         self._say = say
-        self._servers: list[Stoppable] = []
+        self._servers: list[Server] = []
+        self._told: Path | None = None
         self.parts: dict[str, Part] = {}
         self.settings = settings
 
@@ -90,6 +85,7 @@ class Stack:
                 self.start(name)
             if "serve" in self._names:
                 self._wait_ready()
+            self._told = stack_file.write(self.settings)
         except BaseException:
             self.stop()
             raise
@@ -112,6 +108,12 @@ class Stack:
         part.process.kill()
         part.process.wait()
         self.start(name)
+
+    def crash_server(self, name: str) -> None:
+        """Kill a server the stack started (`bus`, `state`, `kafka`) as a crash would and start it again."""
+        server = next(server for server in self._servers if server.folder.name == name)
+        server.kill()
+        server.start()
 
     def once(self, *words: str, accept: Sequence[int] = ()) -> int:
         """Run `python -m kairos` with these words to its end, with the stack's settings; its exit code.
@@ -144,6 +146,8 @@ class Stack:
 
     def stop(self) -> None:
         """Stop the parts in the order in which events flow, then the servers."""
+        if self._told is not None:
+            self._told.unlink(missing_ok=True)
         for name in ("push", "serve", "intake", "behaviour", "learner"):
             part = self.parts.pop(name, None)
             if part is not None:

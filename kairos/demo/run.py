@@ -1,5 +1,6 @@
 """The demo from the first process to the last: start, replay, judge, report, stop."""
 
+import contextlib
 import shutil
 import signal
 import sys
@@ -35,13 +36,15 @@ from models import catalogue as offers
 
 TRAIN_AFTER = 0.5  # the share of days after which LightGBM is trained; the rest judges it
 COMPARED_ROWS, COMPARED_STATES = 300, 100
+WATCH_S = 1.0
 JUDGED = ("blend", "lightgbm", "river", "popularity_household", "popularity", "random")
 
 
-def run(*, days: int | None, kafka: bool, folder: Path) -> int:
+def run(*, days: int | None, kafka: bool, folder: Path, keep: bool = False) -> int:
     """Run the demo in `folder` (made anew); 0 with a report, 1 when the stack or the service failed.
 
-    Ctrl-C and SIGTERM stop every process and end with 130.
+    Ctrl-C and SIGTERM stop every process and end with 130. With `keep` the stack stays up after the
+    report, until they come.
     """
     console = Console(width=None if sys.stdout.isatty() else 160)
     signal.signal(signal.SIGTERM, _interrupt)
@@ -59,14 +62,26 @@ def run(*, days: int | None, kafka: bool, folder: Path) -> int:
         with Stack(settings, kafka=kafka, say=say) as stack:
             say(f"up; the API's own pages are at {stack.address}/docs")
             told, pictures = _replay(stack, shopping, console, say)
+            as_json, as_page = reports.write(told, pictures, folder)
+            if keep:
+                reports.show(told, console)
+                say("kept up: `make notebooks` has something to train on now; Ctrl-C stops every process")
+                _stay(stack)
             say("stopping every process")
     except StackDown as error:
         console.print(f"[red]{error}[/]", markup=True, highlight=False)
         return 1
-    as_json, as_page = reports.write(told, pictures, folder)
-    reports.show(told, console)
+    if not keep:
+        reports.show(told, console)
     say(f"the whole report: {as_page} (with plots), {as_json}")
     return 0
+
+
+def _stay(stack: Stack) -> None:
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            stack.check()
+            time.sleep(WATCH_S)
 
 
 def _replay(

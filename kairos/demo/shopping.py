@@ -23,6 +23,7 @@ TABLES = [
     *("transactions", "products", "coupons", "coupon_redemptions"),
     *("campaigns", "campaign_descriptions"),
 ]
+NEW_YEAR = date(2017, 1, 1)
 MAIL_HOUR = 18  # a campaign is mailed on the evening before its first day
 
 
@@ -66,8 +67,8 @@ class Day:
 class Shopping:
     """The tables of the package, cleaned once and cut into local days."""
 
-    def __init__(self, days: int | None = None) -> None:
-        """Load the package; `days` keeps the first so many local days of 2017.
+    def __init__(self, days: int | None = None, first: date = NEW_YEAR) -> None:
+        """Load the package; keep `days` local days from `first` on, by default the whole of 2017.
 
         Errors: `ModuleNotFoundError` says which extra to install when the package is absent.
         """
@@ -88,8 +89,9 @@ class Shopping:
                 "products",
             ]
         )
-        self._first = date(2017, 1, 1)
-        self.count = min(days or 365, 365)
+        self._first = first
+        rest = 365 - (first - NEW_YEAR).days
+        self.count = min(days or rest, rest)
         self._descriptions = _described(tables["campaign_descriptions"])
         self._products = tables["products"].set_index("product_id")
         self._coupons = tables["coupons"]
@@ -125,8 +127,10 @@ class Shopping:
             )
 
     def sends_before(self) -> pd.DataFrame:
-        """Campaigns mailed before the first day, to be published before the first decision."""
-        return self._with_mail_time(self._sends[self._sends.start_date.dt.date <= self._first])
+        """Sends before the first day of campaigns not over by then: publish them before the first decision."""
+        begun = self._sends.start_date.dt.date <= self._first
+        over = self._sends.end_date.dt.date < self._first
+        return self._with_mail_time(self._sends[begun & ~over])
 
     def _sends_mailed(self, day: date) -> pd.DataFrame:
         return self._with_mail_time(self._sends[self._sends.start_date.dt.date == day + timedelta(days=1)])
