@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from kairos import stack_file
 from kairos.kafka_local import start_kafka
@@ -78,7 +79,7 @@ class Stack:
         self.parts: dict[str, Part] = {}
         self.settings = settings
 
-    def __enter__(self) -> "Stack":
+    def __enter__(self) -> Self:
         try:
             self._start_servers()
             for name in self._names:

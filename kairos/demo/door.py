@@ -9,6 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
+AWAY = 503
+PATIENCE_S = 60.0
+
 
 class DoorError(Exception):
     """The service answered with a problem; the message carries what it said."""
@@ -44,15 +47,33 @@ class Door:
 
     def _ask(self, method: str, path: str, body: Any) -> tuple[Any, float]:
         payload = None if body is None else json.dumps(body, separators=(",", ":")).encode()
-        connection = self._connection()
         started = time.perf_counter()
-        connection.request(method, path, payload, {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        content = answer.read()
+        status, content = self._exchange(method, path, payload)
         took = (time.perf_counter() - started) * 1000
-        if answer.status >= 300:
-            raise DoorError(f"{method} {path}: expected 2xx, found {answer.status}: {content.decode()[:600]}")
+        if status >= 300:
+            raise DoorError(f"{method} {path}: expected 2xx, found {status}: {content.decode()[:600]}")
         return json.loads(content), took
+
+    def _exchange(self, method: str, path: str, payload: bytes | None) -> tuple[int, bytes]:
+        """Ask until the service answers; every request carries an id, so asking again repeats nothing."""
+        ends = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                connection = self._connection()
+                connection.request(method, path, payload, {"Content-Type": "application/json"})
+                answer = connection.getresponse()
+                content = answer.read()
+                if answer.status != AWAY:
+                    return answer.status, content
+                reason = content.decode(errors="replace")[:600]
+            except (OSError, http.client.HTTPException) as error:
+                self._local.connection = None
+                reason = repr(error)
+            if time.monotonic() > ends:
+                raise DoorError(
+                    f"{method} {path}: expected an answer within {PATIENCE_S:.0f} s, found {reason}"
+                )
+            time.sleep(0.05)
 
     def _connection(self) -> http.client.HTTPConnection:
         connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)

@@ -1,5 +1,6 @@
 """The demo as the three domains: shop, marketing and loyalty publish CloudEvents, each with its own ids."""
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from zlib import crc32
@@ -7,8 +8,8 @@ from zlib import crc32
 import orjson
 import pandas as pd
 
-from events.bus import Bus, Message
-from kairos.demo.door import batches
+from events.bus import Bus, BusUnavailable, Message
+from kairos.demo.door import PATIENCE_S, batches
 from kairos.demo.shopping import Day, rows
 
 BATCH = 2_000
@@ -95,14 +96,17 @@ class Publisher:
     def mark(self, topics: Sequence[str], before: int) -> None:
         """Promise on every partition of `topics` that all events before `before` (ms) are published."""
         stamp = _rfc3339(before)
-        self._bus.publish(
-            [
-                Message(topic, partition, b"mark", _cloudevent("kairos.mark", f"{topic}-{partition}-{before}",
-                        "demo", stamp, {"before": stamp}))
-                for topic in topics
-                for partition in range(self._bus.partitions(topic))
-            ]
-        )  # fmt: skip
+        marks = [
+            (
+                topic,
+                partition,
+                _cloudevent("kairos.mark", f"{topic}-{partition}-{before}", "demo", stamp, data),
+            )
+            for data in [{"before": stamp}]
+            for topic in topics
+            for partition in range(self._partitions)
+        ]
+        self._acknowledged([Message(topic, partition, b"mark", mark) for topic, partition, mark in marks])
 
     def _lines(self, lines: pd.DataFrame) -> list[Message]:
         messages = []
@@ -133,8 +137,21 @@ class Publisher:
 
     def _publish(self, messages: Sequence[Message]) -> None:
         for batch in batches(messages, BATCH):
-            self._bus.publish(batch)
+            self._acknowledged(batch)
         self.published += len(messages)
+
+    def _acknowledged(self, batch: Sequence[Message]) -> None:
+        """Publish until it is acknowledged, as a domain would: what was kept the first time is a repeat."""
+        ends = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                self._bus.publish(batch)
+            except BusUnavailable:
+                if time.monotonic() > ends:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
 
 
 def _cloudevent(kind: str, id_: str, source: str, at: str, data: Mapping[str, object]) -> bytes:

@@ -5,15 +5,16 @@ reports that day folded and learned. So every row holds earlier days only, and n
 before it was predicted.
 """
 
+import contextlib
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import redis
 
 from events import topics
-from events.bus import Bus
+from events.bus import Bus, BusUnavailable, Record
 from kairos.demo.door import Door, DoorError, batches
 from kairos.demo.live import LiveView, Pulse
 from kairos.demo.predictions import MODELS, Predictions
@@ -131,8 +132,9 @@ class Replay:
         """Wait until states and models include everything before `instant`: a watermark, not a sleep."""
         ends = time.monotonic() + PATIENCE_S
         while True:
-            marks = self._redis.hgetall("kairos:watermarks")
-            assert isinstance(marks, dict)
+            marks: dict[bytes, bytes] = {}
+            with contextlib.suppress(redis.RedisError):  # a server that was killed comes back
+                marks = cast("dict[bytes, bytes]", self._redis.hgetall("kairos:watermarks"))
             if len(marks) == self.stack.settings.partitions and min(map(int, marks.values())) >= instant:
                 serving = self._door.get("/v1/models")
                 learned = serving["placements"][FEED].get("river") or {}
@@ -176,9 +178,10 @@ class Replay:
     def _count(self) -> None:
         if self.pulse.models == "prior" and self.pulse.learned:
             self.pulse.models = "river"
-        self.pulse.triggers = _written(self.bus, topics.TRIGGERS)
-        self.pulse.pushes = _written(self.bus, topics.PUSH_COMMANDS)
-        self.pulse.dead_letters = _written(self.bus, topics.DEAD_LETTERS)
+        with contextlib.suppress(BusUnavailable):
+            self.pulse.triggers = _written(self.bus, topics.TRIGGERS)
+            self.pulse.pushes = _written(self.bus, topics.PUSH_COMMANDS)
+            self.pulse.dead_letters = _written(self.bus, topics.DEAD_LETTERS)
 
 
 class _Tail:
@@ -193,7 +196,10 @@ class _Tail:
         ends = time.monotonic() + PATIENCE_S
         while len(found) < len(wanted):
             for reader in self._readers:
-                for record in reader.read(1_000, 2):
+                records: list[Record] = []
+                with contextlib.suppress(BusUnavailable):
+                    records = reader.read(1_000, 2)
+                for record in records:
                     if record.value[:1] == b"{":  # a mark of our own
                         continue
                     decision = unpack(record.value)

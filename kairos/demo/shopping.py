@@ -127,7 +127,7 @@ class Shopping:
             )
 
     def sends_before(self) -> pd.DataFrame:
-        """Sends before the first day of campaigns not over by then: publish them before the first decision."""
+        """Sends before the first day of campaigns not over by then; publish them before any decision."""
         begun = self._sends.start_date.dt.date <= self._first
         over = self._sends.end_date.dt.date < self._first
         return self._with_mail_time(self._sends[begun & ~over])
