@@ -22,11 +22,21 @@ NAMES: dict[str, Kind] = {
 
 
 def conditions(depth: int = 3) -> st.SearchStrategy[str]:
-    number = st.sampled_from(["a", "b", "price", "2", "0", "-1.5", "a + b", "a / b", "b % 2", "-a", "coalesce(a, 7)"])
+    number = st.sampled_from(
+        ["a", "b", "price", "2", "0", "-1.5", "a + b", "a / b", "b % 2", "-a", "coalesce(a, 7)"]
+    )
     leaf = st.one_of(
         st.tuples(number, st.sampled_from(["<", "<=", ">", ">=", "==", "!="]), number).map(" ".join),
         st.sampled_from(
-            ["open", "event.paid", "true", "kind == 'x'", "offer.kind != kind", "kind in ['x', 'y']", "a in [1, 2.5]"]
+            [
+                "open",
+                "event.paid",
+                "true",
+                "kind == 'x'",
+                "offer.kind != kind",
+                "kind in ['x', 'y']",
+                "a in [1, 2.5]",
+            ]
         ),
         st.sampled_from(["is_missing(a)", "is_missing(kind)", "coalesce(open, false)", "is_missing(a / b)"]),
     )

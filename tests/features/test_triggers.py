@@ -153,7 +153,12 @@ def test_a_condition_over_features_fires_only_as_it_turns_true() -> None:
 
 
 def test_cooldown_is_of_event_time() -> None:
-    log = [call(1, NOON), call(2, NOON + 7 * DAY - 1), call(3, NOON + 7 * DAY), call(4, NOON + 6 * DAY + HOUR)]
+    log = [
+        call(1, NOON),
+        call(2, NOON + 7 * DAY - 1),
+        call(3, NOON + 7 * DAY),
+        call(4, NOON + 6 * DAY + HOUR),
+    ]
     assert [each.cause for _, each in run(log) if each.trigger == "rare"] == ["1", "3"]
 
 
