@@ -1,6 +1,6 @@
 """The offers of one placement, as arrays."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.eligibility import Indices, Rules
-from models.offer import Attribute, Offer
+from models.offer import Offer
 from models.placement import DAY_MS, Placement
 from models.scorer import Columns, Floats, Matrix
 
-# A text attribute with at most so many values becomes one number (0 or 1) for each of them.
+# A text attribute with at most so many values becomes one number (0 or 1) for each of them, when on average
+# two offers or more share a value: what nearly tells offers apart teaches nothing about the next one.
 FEW = 20
 ALWAYS = np.iinfo(np.int64).min
 NEVER = np.iinfo(np.int64).max
@@ -73,7 +74,7 @@ class Assortment:
 
 
 def numeric(offers: Sequence[Offer]) -> tuple[tuple[str, ...], Floats]:
-    """Attributes as numbers: numbers as they are, few-valued texts as 0/1 columns, never the id itself.
+    """Attributes as numbers: numbers as they are, shared texts as 0/1 columns, never an id.
 
     >>> from models.offer import Offer
     >>> menu = [Offer(id=i, name=i, group="menu", attributes={"kind": k, "kcal": c})
@@ -92,14 +93,9 @@ def numeric(offers: Sequence[Offer]) -> tuple[tuple[str, ...], Floats]:
         if not texts:
             names.append(f"offer.{attribute}")
             columns.append([np.nan if value is None else float(value) for value in values])
-        elif len(texts) <= FEW and not _names_offers(values, offers):
+        elif len(texts) <= FEW and 2 * len(texts) <= max(len(offers), 4):
             for text in texts:
                 names.append(f"offer.{attribute}={text}")
                 columns.append([float(value == text) for value in values])
     table = np.array(columns, dtype=np.float32).T if columns else np.empty((len(offers), 0), dtype=np.float32)
     return tuple(names), np.ascontiguousarray(table.reshape(len(offers), len(names)))
-
-
-def _names_offers(values: Iterable[Attribute | None], offers: Sequence[Offer]) -> bool:
-    """Whether an attribute only repeats the ids."""
-    return all(value == offer.id for value, offer in zip(values, offers, strict=True))

@@ -8,6 +8,7 @@ from models.arbitration import draw
 from models.assortment import Assortment
 from models.decision import Decision
 from models.eligibility import Mask
+from models.floats import pack_floats, unpack_floats
 from models.placement import ContextValue
 from models.scorer import Floats
 from models.scorers.blend import join
@@ -29,8 +30,9 @@ class Block(msgspec.Struct, frozen=True, array_like=True):
 
 
 class DecisionRecord(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
-    """A decision as it is kept, a MessagePack array in this order; arrays are little-endian bytes.
+    """A decision as it is kept: a MessagePack array of these fields in this order.
 
+    Arrays are little-endian bytes; `row`, `numbers` and the values of blocks are packed by `models.floats`.
     `eligible` and `refusals` are bitmaps over the placement's `size` offers in the order of their ids.
     `row` is the customer's features, float32; `clock` the local hour and weekday; `scored` and `draws`
     float32 over the eligible offers. `offers` names the offers said; `order` are their places among the
@@ -65,7 +67,6 @@ class DecisionRecord(msgspec.Struct, frozen=True, array_like=True, kw_only=True)
     silent: bool
     order: list[int]
     offers: list[str]
-    probabilities: list[float]
     propensities: list[float]
     probability: float
     numbers: bytes
@@ -74,6 +75,13 @@ class DecisionRecord(msgspec.Struct, frozen=True, array_like=True, kw_only=True)
     def scores(self) -> dict[str, NDArray[np.float64]]:
         """What each model, and `blend` when two were joined, said of `offers`, in their order."""
         return {name: each[self.order] for name, each in self.every_score().items()}
+
+    @property
+    def probabilities(self) -> list[float]:
+        """The final probability of each of `offers`, in their order."""
+        scores = self.scores
+        final = scores["blend"] if "blend" in scores else next(iter(scores.values()))
+        return [float(each) for each in final]
 
     def every_score(self) -> dict[str, NDArray[np.float64]]:
         """What each model, and `blend` when two were joined, said of every eligible offer."""
@@ -89,7 +97,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, array_like=True, kw_only=True)
 
     def features(self) -> Floats:
         """The customer's row as it was when the decision was made."""
-        return np.frombuffer(self.row, dtype="<f4")
+        return unpack_floats(self.row)
 
     def customer_part(self) -> Floats:
         """The customer's part of the matrix: the row and the clock."""
@@ -101,7 +109,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, array_like=True, kw_only=True)
         width = sum(len(block.columns) for block in self.cross)
         table = np.empty((count, width), dtype=np.float32)
         for block in self.cross:
-            values = np.frombuffer(block.values, dtype="<f4").reshape(-1, len(block.columns))
+            values = unpack_floats(block.values).reshape(-1, len(block.columns))
             table[:, block.columns] = values[np.frombuffer(block.rows, dtype="<u2")] if block.rows else values
         return table
 
@@ -109,7 +117,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, array_like=True, kw_only=True)
         """What models saw of each offer of the slate, in its order: cross features, attributes, dates."""
         if not self.order:
             return np.empty((0, 0), dtype=np.float32)
-        numbers = np.frombuffer(self.numbers, dtype="<f4").reshape(len(self.order), -1)
+        numbers = unpack_floats(self.numbers).reshape(len(self.order), -1)
         return np.concatenate([self.cross_part()[self.order], numbers], axis=1)
 
     def refused(self, rule: str) -> Mask:
@@ -150,7 +158,7 @@ def keep(decision: Decision) -> DecisionRecord:
         size=len(assortment),
         eligible=np.packbits(mask).tobytes(),
         refusals={refusal.rule: np.packbits(refusal.offers).tobytes() for refusal in able.refusals},
-        row=decision.row.astype("<f4").tobytes(),
+        row=pack_floats(decision.row),
         clock=decision.matrix.customer[assortment.features :].tolist(),
         cross=_blocks(able.cross, able.offers, assortment),
         scored={name: each.astype("<f4").tobytes() for name, each in decision.scored.scores.items()},
@@ -159,10 +167,9 @@ def keep(decision: Decision) -> DecisionRecord:
         silent=decision.slate.silent,
         order=list(decision.slate.order),
         offers=[chosen.offer for chosen in decision.chosen],
-        probabilities=[chosen.probability for chosen in decision.chosen],
         propensities=list(decision.slate.probabilities),
         probability=decision.slate.probability,
-        numbers=decision.matrix.offers[list(decision.slate.order), width:].astype("<f4").tobytes(),
+        numbers=pack_floats(decision.matrix.offers[list(decision.slate.order), width:]),
     )
 
 
@@ -195,5 +202,5 @@ def _blocks(cross: Floats, offers: NDArray[np.intp], assortment: Assortment) -> 
             )
             if len(distinct) * len(columns) * 4 + 2 * len(offers) < values.size * 4:
                 values, rows = values[first], inverse.astype("<u2").tobytes()
-        blocks.append(Block(list(columns), rows, np.ascontiguousarray(values).astype("<f4").tobytes()))
+        blocks.append(Block(list(columns), rows, pack_floats(values)))
     return blocks
