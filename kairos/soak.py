@@ -30,8 +30,8 @@ def run(*, seeds: int, days: int, kills: int) -> int:
     ).stdout.strip()
     PAGE.write_text(
         "# Soak\n\nPrinted by `make soak`: replays of real shopping during which the processes and both "
-        "Redis servers are killed\n(SIGKILL) and started again, compared with the log and with the run without "
-        f"kills. {days} days, {datetime.now(UTC):%Y-%m-%d},\nrevision {revision}.\n\n{table(outcomes)}\n"
+        "Redis servers are killed\n(SIGKILL) and started again, compared with the log and with the run "
+        f"without kills. {days} days, {datetime.now(UTC):%Y-%m-%d},\nrevision {revision}.\n\n{table(outcomes)}\n"
     )
     console.print(f"{sum(kept)} of {len(kept)} runs sound; the table is in {PAGE}")
     return 0 if all(kept) else 1

@@ -9,6 +9,7 @@ import orjson
 import pandas as pd
 
 from events.bus import Bus, BusUnavailable, Message
+from events.codec import MARK_TYPE
 from kairos.demo.door import PATIENCE_S, batches
 from kairos.demo.shopping import Day, rows
 
@@ -96,17 +97,16 @@ class Publisher:
     def mark(self, topics: Sequence[str], before: int) -> None:
         """Promise on every partition of `topics` that all events before `before` (ms) are published."""
         stamp = _rfc3339(before)
-        marks = [
-            (
-                topic,
-                partition,
-                _cloudevent("kairos.mark", f"{topic}-{partition}-{before}", "demo", stamp, data),
-            )
-            for data in [{"before": stamp}]
-            for topic in topics
-            for partition in range(self._partitions)
-        ]
-        self._acknowledged([Message(topic, partition, b"mark", mark) for topic, partition, mark in marks])
+        self._acknowledged(
+            [
+                Message(
+                    topic, partition, b"mark", _cloudevent(MARK_TYPE, mark, "demo", stamp, {"before": stamp})
+                )
+                for topic in topics
+                for partition in range(self._partitions)
+                for mark in [f"{topic}-{partition}-{before}"]
+            ]
+        )
 
     def _lines(self, lines: pd.DataFrame) -> list[Message]:
         messages = []
