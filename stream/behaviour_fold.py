@@ -73,23 +73,37 @@ class BehaviourFold:
         self._watermarks = dict(watermarks)
         self._tell = Teller()
         self._effects = Effects([], {}, {}, {})
-        self._counts: dict[Fate, int] = {}
+        self._touched: dict[str, tuple[Entry, int]] = {}
 
     def process(self, polls: Sequence[Poll]) -> Effects:
         """What `polls` come to; the caller makes it durable before it calls again."""
         self._effects = Effects([], {}, {}, {})
-        self._counts = dict.fromkeys(Fate, 0)
+        self._touched = {}
         batch = [(record, decode(record.value)) for poll in polls for record in poll.records]
         self._fetch({item.customer for _, item in batch if type(item) is Event})
+        plan, touched, entry_of = self._plan, self._touched, self._cache.get
+        folded = irrelevant = 0
         for record, item in batch:
-            if type(item) is Event:
-                self._fold(record, item)
-            elif type(item) is Tick:
+            if type(item) is Tick:
                 self._wake(record, item.time)
+                continue
+            assert type(item) is Event, "nothing else is on the log"
+            entry = entry_of(item.customer)
+            assert entry is not None, "fetched above"
+            fate = fold(plan, entry.state, item, record.partition, record.position)
+            if fate is Fate.FOLDED:
+                folded += 1
+                touched[item.customer] = entry, record.partition
+                if fired := advance(plan, entry.state, item):
+                    self._fire(fired)
+            elif fate is Fate.IRRELEVANT:
+                irrelevant += 1
+            else:
+                self._unfolded(fate, record, item, entry)
+        self._note_touched()
         self._cache.shrink()
-        for fate, count in self._counts.items():
-            if count:
-                self._counters.add(fate.name.lower(), count)
+        self._counters.add("folded", folded)
+        self._counters.add("irrelevant", irrelevant)
         self._counters.add("states_written", len(self._effects.states))
         self._counters.set("cached", len(self._cache))
         return self._effects
@@ -110,32 +124,22 @@ class BehaviourFold:
                 entry = Entry(state, next_wake(state))
             self._cache.put(customer, entry)
 
-    def _fold(self, record: Record, event: Event) -> None:
-        customer = event.customer
-        entry = self._cache.get(customer)
-        assert entry is not None, "fetched above"
-        state = entry.state
-        fate = fold(self._plan, state, event, record.partition, record.position)
-        self._counts[fate] += 1
-        if fate is Fate.FOLDED:
-            fired = advance(self._plan, state, event)
-            if fired:
-                self._fire(fired)
-            self._changed(customer, entry, record.partition)
-        elif fate is Fate.BEHIND:
+    def _unfolded(self, fate: Fate, record: Record, event: Event, entry: Entry) -> None:
+        self._counters.add(fate.name.lower())
+        if fate is Fate.BEHIND:
             # A crash may have come between the state and its wake-up: say the wake-up again.
-            self._effects.wakes.setdefault(record.partition, {})[customer] = entry.wake
-        elif fate is Fate.LATE:
-            self._late(record, event, state)
-            self._changed(customer, entry, record.partition)
-        elif fate is Fate.REPEAT:
-            self._changed(customer, entry, record.partition)
+            self._wakes(record.partition)[event.customer] = next_wake(entry.state)
+            return
+        self._touched[event.customer] = entry, record.partition
+        if fate is Fate.LATE:
+            self._late(record, event, entry.state)
 
     def _wake(self, record: Record, time: int) -> None:
         partition = record.partition
         self._counters.add("ticks")
         if time <= self._watermarks.get(partition, -1):
             return
+        self._note_touched()
         waiting = self._effects.wakes.get(partition, {})
         due = {customer for customer in self._store.due(partition, time) if customer not in waiting}
         due.update(customer for customer, at in waiting.items() if at is not None and at <= time)
@@ -143,23 +147,28 @@ class BehaviourFold:
         for customer in sorted(due):
             entry = self._cache.get(customer)
             assert entry is not None, "fetched above"
-            state = entry.state
-            at = next_wake(state)
+            at = next_wake(entry.state)
             if at is None or at > time:
-                self._effects.wakes.setdefault(partition, {})[customer] = at  # what Redis said was old
-            elif state.applied.get(partition, -1) < record.position:
-                fired = wake(self._plan, state, time)
-                if fired:
+                self._wakes(partition)[customer] = at  # what Redis said was old
+            elif entry.state.applied.get(partition, -1) < record.position:
+                if fired := wake(self._plan, entry.state, time):
                     self._fire(fired)
-                self._changed(customer, entry, partition)
+                self._touched[customer] = entry, partition
+        self._note_touched()
         self._watermarks[partition] = self._effects.watermarks[partition] = time
 
-    def _changed(self, customer: str, entry: Entry, partition: int) -> None:
-        self._effects.states[customer] = entry.state
-        at = next_wake(entry.state)
-        if at != entry.wake:
-            entry.wake = at
-            self._effects.wakes.setdefault(partition, {})[customer] = at
+    def _wakes(self, partition: int) -> dict[str, int | None]:
+        return self._effects.wakes.setdefault(partition, {})
+
+    def _note_touched(self) -> None:
+        """Note the states that were touched, and those of their wake-ups that Redis does not know."""
+        for customer, (entry, partition) in self._touched.items():
+            self._effects.states[customer] = entry.state
+            at = next_wake(entry.state)
+            if at != entry.wake:
+                entry.wake = at
+                self._wakes(partition)[customer] = at
+        self._touched.clear()
 
     def _fire(self, fired: Iterable[Fired]) -> None:
         for one in fired:
