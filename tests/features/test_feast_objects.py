@@ -1,6 +1,5 @@
 """Feast is real: its SDK reads the row serving reads, online and for any past instant of a spine."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -41,14 +40,14 @@ def history() -> list[Event]:
 
 
 @pytest.fixture(scope="module")
-def door(redis_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FeastDoor]:
+def door(redis_server: Server, tmp_path_factory: pytest.TempPathFactory) -> FeastDoor:
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
     opened = FeastDoor(
         plan(), project="feast_test", redis_url=redis_server.url, run_dir=tmp_path_factory.mktemp("run")
     )
     opened.apply()
-    yield opened
+    return opened
 
 
 def test_online_values_are_exactly_the_served_row(door: FeastDoor, redis_server: Server) -> None:

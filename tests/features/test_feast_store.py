@@ -66,12 +66,12 @@ def test_values_of_another_kind_are_refused() -> None:
 
 
 def test_bytes_are_those_that_feast_writes() -> None:
-    from google.protobuf.timestamp_pb2 import Timestamp
-
-    import features.feast_objects  # noqa: F401  # silences Feast's own deprecations as it enters
     from feast.infra.key_encoding_utils import serialize_entity_key
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
     from feast.protos.feast.types.Value_pb2 import Value
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+    import features.feast_objects  # noqa: F401  # silences Feast's own deprecations as it enters
 
     for blob in (b"x", bytes(127), bytes(128), bytes(20_000)):
         assert encode_blob_value(blob) == Value(bytes_val=blob).SerializeToString()

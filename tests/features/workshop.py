@@ -1,4 +1,4 @@
-"""A small business to test with, events of it, and the plain oracle that every kept number is held against."""
+"""A small business to test with, and events of it."""
 
 from collections.abc import Iterable, Sequence
 from functools import cache
