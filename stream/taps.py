@@ -111,7 +111,7 @@ class Tap:
         return polls
 
     def close(self) -> None:
-        """Stop reading, here and in the whole room; what was read ahead is forgotten, and not counted as read."""
+        """Stop reading, here and in the whole room; what was read ahead is not counted as read."""
         self._room.shut()
         self._thread.join(WAIT_MS / 1_000 + 2)
         self._reader.close()
