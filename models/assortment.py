@@ -26,7 +26,8 @@ DATES = ("days_left", "days_since_start")
 class Assortment:
     """The offers of one placement in the order of their ids, as arrays.
 
-    `numbers` (n, K) float32 are the attributes as models see them, `columns` the names of a whole matrix,
+    `numbers` (n, K) float32 are the attributes as models see them, `dates` (n, 2) the ends and beginnings
+    of their validity (ms, NaN where open), `columns` the names of a whole matrix,
     `features` the length of the customer's row without the clock. For each `match` of a cross feature,
     `keys` has what it reads off each offer, `codes` the same as numbers, `families` its columns.
     """
@@ -35,6 +36,7 @@ class Assortment:
     offers: tuple[Offer, ...]
     values: NDArray[np.float64]
     numbers: Floats
+    dates: NDArray[np.float64]
     columns: Columns
     features: int
     keys: Mapping[str, tuple[str, ...]]
@@ -59,13 +61,12 @@ class Assortment:
 
     def dated(self, offers: Indices, at: int) -> Floats:
         """The attributes of `offers` and the days each has left and behind it; open dates are NaN."""
-        begin, end = self.rules.valid_from[offers], self.rules.valid_to[offers]
-        dates = np.empty((len(offers), 2), dtype=np.float32)
-        # Differences of open dates overflow; they are replaced at once.
-        with np.errstate(over="ignore"):
-            dates[:, 0] = np.where(end == NEVER, np.nan, (end - at) / DAY_MS)
-            dates[:, 1] = np.where(begin == ALWAYS, np.nan, (at - begin) / DAY_MS)
-        return np.concatenate([self.numbers[offers], dates], axis=1)
+        width = self.numbers.shape[1]
+        table = np.empty((len(offers), width + 2), dtype=np.float32)
+        table[:, :width] = self.numbers[offers]
+        # (end, begin) against the instant: days left are counted from it, days since the start up to it.
+        table[:, width:] = (self.dates[offers] - at) * (1 / DAY_MS, -1 / DAY_MS)
+        return table
 
     def matrix(self, row: Floats, cross: Floats, offers: Indices, at: int) -> Matrix:
         """What the models are shown for `offers` at the instant `at` (ms)."""

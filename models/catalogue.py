@@ -98,6 +98,7 @@ def _assort(
         offers=offers,
         values=np.array([offer.value for offer in offers], dtype=np.float64),
         numbers=numbers,
+        dates=np.array([[_open(o.valid_to), _open(o.valid_from)] for o in offers]).reshape(-1, 2),
         columns=Columns((*customer, *CLOCK), (*cross, *names, *DATES)),
         features=len(customer),
         keys=keys,
@@ -113,6 +114,10 @@ def _key(offer: Offer, match: str) -> str:
     if match == "offer":
         return str(offer.attributes.get("offer", offer.id))
     return str(offer.attributes.get(match, ""))
+
+
+def _open(at: int | None) -> float:
+    return np.nan if at is None else float(at)
 
 
 def _codes(keys: Sequence[str]) -> NDArray[np.int32]:

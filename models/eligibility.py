@@ -131,7 +131,9 @@ def _passes(
             known[name] = rules.attributes[name][offers]
         elif cross is not None and name in rules.cross:
             known[name] = cross[:, rules.cross[name]].astype(np.float64)
-    true, unknown = (np.broadcast_to(each, offers.shape) for each in rule.expression.evaluate(known))
+    true, unknown = rule.expression.evaluate(known)
+    if true.shape != offers.shape:  # the rule reads nothing of the offer
+        true, unknown = np.broadcast_to(true, offers.shape), np.broadcast_to(unknown, offers.shape)
     judged = np.ones(len(offers), dtype=np.bool_) if rule.applies is None else rule.applies[offers]
     false = judged & ~true & ~unknown
     unsure = judged & unknown
