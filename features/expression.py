@@ -11,15 +11,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from celpy.celparser import CELParseError, CELParser
-from lark import Token, Tree
 
 from events.faults import did_you_mean
 from features import kleene
+from features.grammar import BadExpression, descend, dotted, parse
 from features.kleene import Env, Kind, Node
 
-LONGEST = 2_000
-"""Characters of an expression."""
+__all__ = ["BadExpression", "Expression", "Kind", "compile_expression"]
 
 DEEPEST = 40
 """Levels of nesting, and terms of one chain of operators."""
@@ -40,15 +38,6 @@ _COMPUTE: Mapping[str, Callable[[Any, Any], Any]] = {
     "multiplication_mod": operator.mod,
 }
 _FUNCTIONS = ("is_missing", "coalesce")
-
-
-class BadExpression(Exception):
-    """An expression cannot be understood: at which character (from 1), what was expected, what was found."""
-
-    def __init__(self, text: str, at: int, expected: str, found: str, hint: str = "") -> None:
-        self.text, self.at, self.expected, self.found, self.hint = text, at, expected, found, hint
-        more = f"; {hint}" if hint else ""
-        super().__init__(f"character {at} of {text!r}: expected {expected}, found {found}{more}")
 
 
 class Expression(NamedTuple):
@@ -90,27 +79,11 @@ def compile_expression(text: str, names: Mapping[str, Kind]) -> Expression:
     >>> compile_expression("amuont > 3", {"amount": "decimal"})  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    features.expression.BadExpression: character 1 of 'amuont > 3': expected a known name, found amuont;...
+    features.grammar.BadExpression: character 1 of 'amuont > 3': expected a known name, found amuont;...
     """
-    if len(text) > LONGEST:
-        raise BadExpression(text[:40] + "...", 1, f"at most {LONGEST} characters", str(len(text)))
-    try:
-        tree = CELParser().parse(text)
-    except CELParseError as error:
-        raise _unreadable(text, error) from None
     compiler = _Compiler(text, names)
-    node = compiler.compile(tree, 0)
+    node = compiler.compile(parse(text), 0)
     return Expression(text, tuple(sorted(compiler.used)), node.kind, node.one, node.many)
-
-
-def _unreadable(text: str, error: CELParseError) -> BadExpression:
-    lines = text.splitlines(keepends=True)
-    at = sum(map(len, lines[: max(0, (error.line or 1) - 1)])) + max(1, error.column or 1)
-    found = text[at - 1 : at + 11] if len(text) >= at else "the end"
-    hint = "write = twice to compare" if "=" in found[:2] else ""
-    if not found.strip() or "$END" in str(error.args):
-        found = "the end"
-    return BadExpression(text, at, "an expression", found, hint)
 
 
 class _Compiler:
@@ -130,7 +103,7 @@ class _Compiler:
         return self.text[getattr(meta, "start_pos", 0) : getattr(meta, "end_pos", None)]
 
     def compile(self, tree: Any, depth: int) -> Node:
-        tree = _descend(tree)
+        tree = descend(tree)
         if depth > DEEPEST:
             raise self.error(tree, f"at most {DEEPEST} levels", "more", "x in [..] replaces a chain of ||")
         rule = str(tree.data)
@@ -187,7 +160,7 @@ class _Compiler:
         return kleene.comparison(_COMPARE[str(step.data)], left, self.typed(right, left.kind, depth))
 
     def literals(self, tree: Any, kind: Kind, depth: int) -> list[Any]:
-        inner = _descend(tree)
+        inner = descend(tree)
         if str(inner.data) != "list_lit" or not inner.children:
             raise self.error(tree, "a list of values after in, as in ['a', 'b']", self.shown(tree))
         values = []
@@ -217,14 +190,14 @@ class _Compiler:
         raise self.error(token, "a number, a text, true or false", str(token), hint)
 
     def name(self, tree: Any) -> Node:
-        dotted = _dotted(tree)
-        if dotted is None:
+        name = dotted(tree)
+        if name is None:
             raise self.error(tree, "a name", self.shown(tree))
-        kind = self.names.get(dotted)
+        kind = self.names.get(name)
         if kind is None:
-            raise self.error(tree, "a known name", dotted, did_you_mean(dotted, self.names))
-        self.used.add(dotted)
-        return kleene.name(dotted, kind)
+            raise self.error(tree, "a known name", name, did_you_mean(name, self.names))
+        self.used.add(name)
+        return kleene.name(name, kind)
 
     def call(self, tree: Any, depth: int) -> Node:
         function = str(tree.children[0])
@@ -238,27 +211,3 @@ class _Compiler:
             expected = "is_missing(x)" if function == "is_missing" else "coalesce(a, b, ...)"
             raise self.error(tree, expected, self.shown(tree))
         raise self.error(tree, "a known function", function, did_you_mean(function, _FUNCTIONS))
-
-
-def _descend(tree: Any) -> Any:
-    """Skip the grammar's levels that hold nothing but one deeper level."""
-    while (
-        isinstance(tree, Tree)
-        and len(tree.children) == 1
-        and isinstance(tree.children[0], Tree)
-        and str(tree.data) not in ("paren_expr", "list_lit", "member_dot", "ident_arg")
-    ):
-        tree = tree.children[0]
-    return tree
-
-
-def _dotted(tree: Any) -> str | None:
-    """`a.b.c` as one name, or None when the tree is anything else."""
-    parts: list[str] = []
-    tree = _descend(tree)
-    while isinstance(tree, Tree) and str(tree.data) == "member_dot":
-        parts.append(str(tree.children[1]))
-        tree = _descend(tree.children[0])
-    if not isinstance(tree, Tree) or str(tree.data) != "ident" or not isinstance(tree.children[0], Token):
-        return None
-    return ".".join([str(tree.children[0]), *reversed(parts)])

@@ -13,8 +13,9 @@ from typing import Any
 import mmh3
 
 from events.envelope import Event
+from features.bank import COUNT, SUM
 from features.merge import merge, settle
-from features.plan import COUNT, SUM, Plan
+from features.plan import Plan
 from features.state import BlobDamaged, State, UnknownPlan, pack, unpack
 from features.tiles import HALF_LIVES_KEPT, add, bounds, decay, new_cell, risen
 

@@ -4,7 +4,8 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from features.plan import Bank, Plan
+from features.bank import Bank
+from features.plan import Plan
 from features.state import Cell, State, UnknownPlan
 from features.tiles import HALF_LIVES_KEPT, bounds, coarsened, new_cell, total
 

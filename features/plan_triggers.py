@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from features.declare import Playbook, Trigger, event_names
+from features.declare import Playbook, Trigger
+from features.declare_fields import event_names
 from features.expression import Expression, compile_expression
 from features.kleene import Kind
 

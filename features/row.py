@@ -1,25 +1,19 @@
 """A state and an instant make a row: every live feature as it is then, computed when it is read.
 
-A window (at - w, at) counts the tiles whose middle is later than at - w, at the width that belongs to the
-window: its edge is off by at most half a hundredth of its length. Half-lives, `ever` and times are exact.
-A tile counts as if it had been coarsened already, so a state reads the same before and after it is
-settled.
-
 Missing, empty, unseen: a value is *missing* (NaN) when the log has not been read for longer than the
 value's limit before the instant; *empty* (its declared default) when it has been read and nothing
 happened; of an *unseen* customer, of whom nothing is known at all, every value is empty.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.duration import DAY
-from features.plan import COUNT, SUM, Bank, Plan, Span
-from features.state import Cell, State
-from features.tiles import HALF_LIVES_KEPT, WEIGHT_BITS
+from features.plan import Plan
+from features.reading import read_cell
+from features.state import State
 
 Floats = NDArray[np.float32]
 Status = Literal["known", "empty", "missing", "unseen"]
@@ -118,84 +112,6 @@ def explain(plan: Plan, state: State | None, at: int, watermark: int | None) -> 
         shown = None if number != number else number
         values.append(Value(feature.name, shown, status, age, feature.unit, feature.meaning))
     return values
-
-
-def read_cell(bank: Bank, cell: Cell, at: int) -> list[tuple[int, float]]:
-    """(place among the bank's features, value) of what is not empty in this cell at `at`."""
-    values: list[tuple[int, float]] = []
-    for span in bank.spans:
-        if span.kind == "window":
-            width = bank.widths[span.number]
-            finest = bank.widths[0]
-            # Tiles whose middle is at or after the edge; they start at multiples of their width.
-            edge = at - span.length - (1 << width >> 1)
-            bound = -(-edge >> width) << width >> finest << 3
-            _read_tiles(
-                bank, span, [tile for place, tile in cell[bank.tiles].items() if place >= bound], values
-            )
-        elif span.kind == "ever":
-            _read_tiles(bank, span, list(cell[bank.ever].values()), values)
-        else:
-            _read_decayed(bank, span, cell[bank.halves + span.number], at, values)
-    for place, function in bank.moments:
-        if function == "since_last":
-            values.append((place, (at - cell[bank.last]) / DAY))
-        elif function == "since_first":
-            values.append((place, (at - cell[bank.first]) / DAY))
-        else:
-            values.append((place, cell[bank.newest][2] / bank.scale))
-    return values
-
-
-def _read_tiles(bank: Bank, span: Span, tiles: list[Any], values: list[tuple[int, float]]) -> None:
-    if not tiles:
-        return
-    count = total = 0
-    if bank.shape == COUNT:
-        count = sum(tiles)
-    elif bank.shape == SUM:
-        total = sum(tiles)
-    else:
-        count = sum([tile[0] for tile in tiles])
-        total = sum([tile[1] for tile in tiles])
-    for place, function in span.outputs:
-        if function == "count":
-            values.append((place, count))
-        elif function == "sum":
-            values.append((place, total / bank.scale))
-        elif function == "mean":
-            values.append((place, total / count / bank.scale))
-        elif function == "min":
-            values.append((place, min(tile[2] for tile in tiles) / bank.scale))
-        else:
-            values.append((place, max(tile[3] for tile in tiles) / bank.scale))
-
-
-def _read_decayed(
-    bank: Bank, span: Span, tiles: dict[int, Any], at: int, values: list[tuple[int, float]]
-) -> None:
-    # By the instant, not by the newest event, so that a state reads the same before and after it is settled.
-    horizon = at // span.length - HALF_LIVES_KEPT
-    tiles = {interval: tile for interval, tile in tiles.items() if interval >= horizon}
-    if not tiles:
-        return
-    now = at / span.length + WEIGHT_BITS
-    weights = [2.0 ** (interval - now) for interval in tiles]
-    count = total = 0.0
-    if bank.shape == COUNT:
-        count = sum([weight * tile for weight, tile in zip(weights, tiles.values(), strict=True)])
-    elif bank.shape == SUM:
-        total = sum([weight * tile for weight, tile in zip(weights, tiles.values(), strict=True)])
-    else:
-        count = sum([weight * tile[0] for weight, tile in zip(weights, tiles.values(), strict=True)])
-        total = sum([weight * tile[1] for weight, tile in zip(weights, tiles.values(), strict=True)])
-    for place, function in span.outputs:
-        if function == "count":
-            values.append((place, count))
-        elif function == "sum":
-            values.append((place, total / bank.scale))
-        elif function == "mean":
-            values.append((place, total / count / bank.scale if count else 0.0))
 
 
 def _missing(plan: Plan, at: int, watermark: int | None, *, keyed: bool) -> list[int]:

@@ -14,7 +14,7 @@ exact to add in any order. The newest 40 intervals are kept; what is older weigh
 from functools import lru_cache
 from typing import Any
 
-from features.plan import COUNT, COUNT_SUM, SUM, Bank
+from features.bank import COUNT, COUNT_SUM, SUM, Bank
 from features.state import Cell, Tile
 
 HALF_LIVES_KEPT = 40

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from events.envelope import Event
 from features.plan import Plan
 from features.plan_triggers import CompiledTrigger
-from features.row import read_cell
+from features.reading import read_cell
 from features.state import State
 
 # A trigger's memory is a list: whether the condition was true, when it last fired (ms), what it waits for

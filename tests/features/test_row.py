@@ -9,10 +9,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from events.envelope import Event
+from features.bank import Bank
 from features.feature import Feature
 from features.fold import decode, empty, encode, settle
 from features.kleene import DECIMAL
-from features.plan import Bank
 from features.row import StateAhead, cross, explain, row
 from features.tiles import HALF_LIVES_KEPT
 from tests.features.workshop import DAY, NOON, folded, histories, plan, sale
