@@ -27,7 +27,10 @@ _WIRE_BYTES = MAX_MESSAGE_BYTES + 1_000_000
 
 
 class KafkaBus:
-    """Positions are Kafka's offsets; partitions are assigned by us, so no group and no committed offsets."""
+    """Positions are Kafka's offsets; partitions are assigned by us, so no group and no committed offsets.
+
+    Where a domain publishes in transactions Kafka keeps positions for its own marks: gaps there are no loss.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -222,6 +225,10 @@ class KafkaBus:
                     **self._config,
                     "acks": "all",
                     "enable.idempotence": True,
+                    # More than one, and a topic just made loses its first record: the broker refuses that
+                    # batch while it has no leader yet, takes the next one as this producer's first, and
+                    # then acknowledges the first one's retry as a duplicate without keeping it.
+                    "max.in.flight.requests.per.connection": 1,
                     "linger.ms": 1,
                     "batch.num.messages": 10_000,
                     "message.timeout.ms": int(_TIMEOUT_S * 1_000),
