@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from kairos.settings import Settings
+
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
 ROOMS = "events|features|models|experiments|stream|serving|kairos"
@@ -67,3 +69,9 @@ def test_requirements_are_pinned_with_hashes_and_without_addresses() -> None:
     entries = [line for line in text.splitlines() if line and not line.startswith((" ", "#"))]
     assert len(entries) > 100
     assert all("==" in entry and entry.rstrip().endswith("\\") for entry in entries), "pinned, hashes follow"
+
+
+def test_operations_lists_every_setting() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text()
+    listed = set(re.findall(r"^\| `KAIROS_(\w+)`", text, re.MULTILINE))
+    assert listed == {name.upper() for name in Settings.model_fields}
