@@ -1,6 +1,7 @@
 """What stands behind both doors: playbook, catalogue, Redis, bus, models, decider; opened and closed once."""
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import Callable
@@ -95,6 +96,9 @@ class Backroom:
         self._tasks = [asyncio.create_task(self.relay.run()), asyncio.create_task(self.shelf.run())]
         for task in self._tasks:
             task.add_done_callback(_tell)
+        # What is loaded by now stays for good: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
         del self.missing["bus"]
 
     async def close(self) -> None:

@@ -15,10 +15,12 @@ from events.bus import Bus, Record
 from events.envelope import Event
 from events.identity import mint
 from events.setup import Clock
+from events.topics import DECISIONS
 from features.declare import load
 from features.feast_store import RedisStateStore
 from features.fold import empty, encode, fold
 from features.plan import Plan, compile_plan
+from models.record import DecisionRecord, unpack
 from serving import app
 
 DAY = 86_400_000
@@ -200,13 +202,19 @@ class Shop:
             reader.close()
         return found
 
-    def wait_for(self, topic: str, count: int, within_s: float = 10.0) -> list[Record]:
-        """What is on a topic once there are `count` records."""
+    def waiting(self) -> int:
+        """How many records stand in the outboxes."""
+        keys: list[Any] = list(self.redis.scan_iter("*outbox", count=10_000))
+        lengths: list[Any] = [self.redis.hlen(key) for key in keys]
+        return sum(lengths)
+
+    def decided(self, within_s: float = 10.0) -> list[DecisionRecord]:
+        """Every decision on the bus, once the outboxes are empty."""
         ends = time.monotonic() + within_s
-        while len(found := self.on(topic)) < count and time.monotonic() < ends:
+        while self.waiting():
+            assert time.monotonic() < ends, f"{self.waiting()} records stay in the outbox"
             time.sleep(0.01)
-        assert len(found) >= count, f"expected {count} records on {topic}, found {len(found)}"
-        return found
+        return [unpack(record.value) for record in self.on(DECISIONS) if record.key != b"mark"]
 
 
 @contextmanager

@@ -18,8 +18,7 @@ from events.bus import Message
 from events.codec import render_cloudevent, render_time
 from events.faults import PlaybookRefused
 from events.identity import partition_of
-from events.topics import DECISIONS, PUSH_COMMANDS, TRIGGERS
-from models.record import unpack
+from events.topics import PUSH_COMMANDS, TRIGGERS
 from serving import push
 from serving.decider import Decider
 from tests.serving.corner import DAY, MORNING, Corner, Shop
@@ -84,9 +83,9 @@ def test_a_trigger_becomes_one_command(shop: Shop) -> None:
     assert command["offer"] in {"bread", "soup", "tea"}
     assert command["expires"] == "2017-07-15T02:40:00Z"
     assert count(shop, "commands") == before + 1
-    (record,) = [r for r in shop.on(DECISIONS) if unpack(r.value).decision_id == command["decision_id"]]
-    assert unpack(record.value).placement == "push"
-    assert unpack(record.value).request_id == "big_shop-p1"
+    (record,) = [each for each in shop.decided() if each.decision_id == command["decision_id"]]
+    assert record.placement == "push"
+    assert record.request_id == "big_shop-p1"
 
 
 DYING = """

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 
@@ -45,12 +44,6 @@ async def record(ledger: Ledger, count: int, name: str) -> list[Recorded]:
     return made
 
 
-def outboxes(shop: Shop) -> int:
-    found: list[Any] = list(shop.redis.scan_iter("*outbox"))
-    lengths: list[Any] = [shop.redis.hlen(key) for key in found]
-    return sum(lengths)
-
-
 def relayed(shop: Shop, name: str) -> list[str]:
     ids = {decision_id(mint("card", f"{name}-{n}"), name) for n in range(3_000)}
     return [r.value.decode() for r in shop.on(DECISIONS) if r.value.decode(errors="replace") in ids]
@@ -60,7 +53,7 @@ def test_a_dead_process_leaves_entries_that_the_next_one_moves(shop: Shop) -> No
     async def story() -> None:
         line = RedisLine(shop.setup.redis)
         made = await record(Ledger(line), 50, "orphan")  # and here the process dies: nothing was handed over
-        assert outboxes(shop) == 50
+        assert shop.waiting() == 50
         publisher = Publisher(shop.bus)
         relay = Relay(line, publisher, shop.setup.partitions)
         running = asyncio.create_task(relay.run())
@@ -73,7 +66,7 @@ def test_a_dead_process_leaves_entries_that_the_next_one_moves(shop: Shop) -> No
         await line.close()
 
     asyncio.run(story())
-    assert outboxes(shop) == 0
+    assert shop.waiting() == 0
     assert len(relayed(shop, "orphan")) == 50
 
 
@@ -100,7 +93,7 @@ def test_a_bus_that_is_away_is_waited_for(shop: Shop, takes: bool) -> None:
 
     made = asyncio.run(story())
     assert set(relayed(shop, name)) == set(made)
-    assert outboxes(shop) == 0
+    assert shop.waiting() == 0
 
 
 def test_more_than_is_remembered_is_fetched_from_redis(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +114,7 @@ def test_more_than_is_remembered_is_fetched_from_redis(shop: Shop, monkeypatch: 
 
     asyncio.run(story())
     assert len(set(relayed(shop, "overflow"))) == 40
-    assert outboxes(shop) == 0
+    assert shop.waiting() == 0
 
 
 def test_a_later_sweep_leaves_to_others_what_is_fresh(shop: Shop) -> None:
