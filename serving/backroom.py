@@ -1,8 +1,10 @@
 """What stands behind both doors: playbook, catalogue, Redis, bus, models, decider; opened and closed once."""
 
 import asyncio
+import contextlib
 import gc
 import logging
+import threading
 import time
 from collections.abc import Callable
 
@@ -169,7 +171,31 @@ class Backroom:
             bus.ensure(layout(self.playbook.contracts, self.setup.partitions))
             return bus
 
-        self.bus = await asyncio.to_thread(connect)
+        self.bus = await _aside(connect)
+
+
+async def _aside(connect: Callable[[], Bus]) -> Bus:
+    """Connect in a thread that a stop need not wait for."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Bus] = loop.create_future()
+
+    def settle(bus: Bus | None, error: BaseException | None) -> None:
+        if not future.done():
+            if bus is not None:
+                future.set_result(bus)
+            else:
+                future.set_exception(error or RuntimeError("no bus"))
+
+    def work() -> None:
+        try:
+            found: tuple[Bus | None, BaseException | None] = (connect(), None)
+        except Exception as error:
+            found = (None, error)
+        with contextlib.suppress(RuntimeError):  # the loop has been closed meanwhile: nobody waits
+            loop.call_soon_threadsafe(settle, *found)
+
+    threading.Thread(target=work, name="bus", daemon=True).start()
+    return await future
 
 
 def _tell(task: asyncio.Task[None]) -> None:

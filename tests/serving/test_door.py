@@ -134,3 +134,20 @@ def test_a_signal_stops_it_with_everything_relayed(shop: Shop, ending: signal.Si
         process.stdout.close()
     sent = {unpack(record.value).decision_id for record in shop.on(DECISIONS)}
     assert set(ids) <= sent
+
+
+def test_a_start_that_waits_can_be_stopped(corner: Corner) -> None:
+    nowhere = f"redis://127.0.0.1:{free_port()}"
+    arguments = [str(corner.playbook), str(corner.run_dir), nowhere, nowhere, corner.mlflow, str(free_port())]
+    command = [sys.executable, "-W", "ignore", "-c", SERVE, *arguments]
+    process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": "."}, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    try:
+        told = {process.stderr.readline().split(b" at ")[0] for _ in range(2)}
+        assert told == {b"waiting for Redis", b"waiting for the bus"}
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(5) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
