@@ -1,0 +1,85 @@
+"""Tables for training on the past: the moments to ask Feast for, and examples that stand on its answer."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from experiments.attribution import Example
+from features.fold import decode
+from features.plan import Plan
+from features.row import row
+from models.record import DecisionRecord
+
+KEY = ["customer_id", "at"]
+
+
+class OtherPlan(ValueError):
+    """A decision was made under other features than those of the plan."""
+
+
+class NotAsked(ValueError):
+    """An example rests on a moment that the table of features does not hold."""
+
+
+def moments(served: Iterable[DecisionRecord], plan: Plan) -> pd.DataFrame:
+    """The spine: one row a moment (`customer_id`, `at` in ms), by instant, beside the features served then.
+
+    Several decisions at one moment saw the same row, so one of them speaks for all. Errors: `OtherPlan`.
+    """
+    features = [feature.name for feature in plan.customer_features]
+    rows: dict[tuple[int, str], NDArray[np.float32]] = {}
+    for record in served:
+        if record.plan != plan.digest:
+            raise OtherPlan(
+                f"decision {record.decision_id}: expected features of plan {plan.digest}, found plan "
+                f"{record.plan}; the playbook has changed since, so leave this decision out"
+            )
+        rows[record.at, record.customer] = record.features()
+    chosen = sorted(rows)
+    table = np.array([rows[key] for key in chosen], dtype=np.float32).reshape(len(chosen), len(features))
+    keys = {
+        "customer_id": [customer for _, customer in chosen],
+        "at": np.array([at for at, _ in chosen], dtype=np.int64),
+    }
+    return pd.concat([pd.DataFrame(keys), pd.DataFrame(table, columns=features)], axis=1)
+
+
+def values(table: pd.DataFrame, features: Sequence[str]) -> NDArray[np.float32]:
+    """The features of a table as (n, F) float32, in the order asked for."""
+    return table[list(features)].to_numpy(dtype=np.float32)
+
+
+def stand_on(examples: Sequence[Example], table: pd.DataFrame, features: Sequence[str]) -> list[Example]:
+    """The examples with their customer's `features` taken from `table`, whatever was recorded.
+
+    What else they hold (clock, cross features, the offer's own numbers) stays as the decision recorded it.
+    Errors: `NotAsked`.
+    """
+    rows = values(table, features)
+    places = {(customer, at): n for n, (customer, at) in enumerate(table[KEY].itertuples(index=False))}
+    into: dict[tuple[str, ...], NDArray[np.intp]] = {}
+    standing = []
+    for example in examples:
+        place = places.get((example.customer, example.at))
+        if place is None:
+            raise NotAsked(
+                f"example of {example.customer} at {example.at}: expected its moment in the table of "
+                f"{len(table)}, found none; ask Feast for it too"
+            )
+        if example.names not in into:
+            into[example.names] = np.array([example.names.index(name) for name in features], dtype=np.intp)
+        x = example.x.copy()
+        x[into[example.names]] = rows[place]
+        standing.append(example._replace(x=x))
+    return standing
+
+
+def rows_of(
+    plan: Plan, states: Iterable[tuple[str, int, bytes]], instants: Sequence[tuple[str, int]]
+) -> NDArray[np.float32]:
+    """The rows of folded states at chosen instants, (n, F), without Feast: for quick looks at the past."""
+    blobs = {(customer, at): blob for customer, at, blob in states}
+    rows = [row(plan, decode(plan, blobs[customer, at]), at, at) for customer, at in instants]
+    return np.array(rows, dtype=np.float32).reshape(len(rows), len(plan.customer_features))
