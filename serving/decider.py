@@ -1,5 +1,6 @@
 """One decision from asking to recorded: the path that both doors share."""
 
+import logging
 import secrets
 import time
 from collections import OrderedDict
@@ -23,6 +24,7 @@ from models.eligibility import Indices
 from models.placement import BadContext
 from models.record import pack
 from models.scorer import Floats
+from models.scorers.blend import Blend
 from serving.ledger import Ledger, request_key
 from serving.messages import LONGEST_TEXT, DecisionAnswer, DecisionRequest, RankedOffer, When, instant
 from serving.metrics import Metrics
@@ -32,6 +34,7 @@ from serving.redis_line import Command, RedisLine
 from serving.relay import Recorded, Relay
 
 ALIASES_REMEMBERED: Final = 100_000
+log = logging.getLogger("kairos.serving")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -107,7 +110,7 @@ class Decider:
                 raise known
             if closed and (known.state is None or known.watermark is None):
                 raise NotKnown(f"{customer}: nothing can be read of this customer")
-            decision = self._decide(ask, request_id, known, assortment)
+            decision = self._decide(ask, request_id, known, assortment, closed)
             answer = self._answer(decision, known)
             record = pack(decision)
             first = await self._ledger.record(customer, request_id, identity, answer, record)
@@ -208,7 +211,7 @@ class Decider:
         return assortment
 
     def _decide(
-        self, ask: DecisionRequest, request_id: str, known: Known, assortment: Assortment
+        self, ask: DecisionRequest, request_id: str, known: Known, assortment: Assortment, closed: bool
     ) -> Decision:
         plan, state, at = self._plan, known.state, known.at
 
@@ -218,10 +221,23 @@ class Decider:
         request = Request(
             request_id=request_id, customer=known.customer, context=ask.context, limit=ask.limit
         )
+
+        def with_models(scorers: Blend) -> Decision:
+            return decide(request, ask.placement, self._catalogue, features, cross_for, scorers, at)
+
         try:
             features = row(plan, state, at, known.watermark)
-            scorers = self._shelf.blend(ask.placement)
-            return decide(request, ask.placement, self._catalogue, features, cross_for, scorers, at)
+            try:
+                return with_models(self._shelf.blend(ask.placement))
+            except (StateAhead, BadContext):
+                raise
+            except Exception:
+                if closed:
+                    raise
+                # A model that fails must not silence the feed: the prior answers, and the rung says so.
+                self._metrics.model_failures.inc()
+                log.exception("placement %s: the models failed, the declared prior answers", ask.placement)
+                return with_models(self._shelf.without_models(ask.placement))
         except StateAhead:
             raise _ahead(at, state.newest if state else at) from None
         except BadContext as bad:

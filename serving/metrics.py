@@ -33,6 +33,9 @@ class Metrics:
         self.unreadable = Counter(
             "kairos_states_unreadable", "States damaged or of an unknown plan", registry=self.registry
         )
+        self.model_failures = Counter(
+            "kairos_model_failures", "Decisions the prior made as a model failed", registry=self.registry
+        )
         self.accepted = Counter(
             "kairos_accepted", "Events and outcomes put on the bus", ["what"], registry=self.registry
         )

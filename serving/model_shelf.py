@@ -88,6 +88,10 @@ class ModelShelf:
         """Give the scorers of a placement as they are now."""
         return self._blends[placement]
 
+    def without_models(self, placement: str) -> Blend:
+        """Give what answers when a model fails: the declared prior."""
+        return Blend(prior=Prior(self._placements[placement].prior))
+
     def view(self) -> dict[str, Any]:
         """Say, for each placement, which models answer."""
         told: dict[str, Any] = {}

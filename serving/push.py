@@ -250,9 +250,9 @@ class Push:
                 known = await self._room.decider.look(fired.customer, "trigger")
             except Problem:
                 known = None  # no watermark yet
-            if known is not None:
+            if known is not None and known.watermark is not None:
                 newest = -1 if known.state is None else known.state.newest
-                if max(newest, known.watermark or -1) >= fired.time:
+                if max(newest, known.watermark) >= fired.time:
                     return True
             if time.monotonic() >= ends or self._stop.is_set():
                 return False

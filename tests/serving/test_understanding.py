@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from models.scorers.river_propensity import RiverPropensity
+from models.scorers.river_propensity import RiverPropensity, RiverScorer
 from serving import documents
 from serving.messages import DecisionAnswer, DecisionRequest, OutcomeReport
 from serving.model_shelf import OnlineModel, online_key
@@ -94,6 +94,17 @@ def test_an_online_model_is_swapped_in_without_a_restart(door: httpx.Client, sho
         assert answer["models"] == {"river": version}
     shop.redis.set(online_key("feed"), b"not a model")  # the one before stays
     assert models()["feed"]["river"]["version"] == "2"
+
+    def broken(self: RiverScorer, features: Any) -> Any:
+        raise ZeroDivisionError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RiverScorer, "score", broken)  # a model that fails does not silence the feed
+        answer = door.post(
+            "/v1/decisions", json={"customer": "card:m", "placement": "feed", "at": MORNING}
+        ).json()
+        assert answer["rung"] == "static"
+        assert len(answer["offers"]) == 3
     shop.redis.delete(online_key("feed"))
 
 
