@@ -1,5 +1,6 @@
 """Which outcome belongs to which decision, and what each decision therefore teaches."""
 
+import heapq
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -79,6 +80,10 @@ class Attribution:
     _waiting: dict[str, list[tuple[str, str, int]]] = field(default_factory=dict)
     _names: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _parts: dict[str, tuple[list[str], list[str]]] = field(default_factory=dict)
+    # What the next settling has to look at, so that it need not walk through all that is pending.
+    _closing: list[tuple[int, str]] = field(default_factory=list)
+    _answered: set[str] = field(default_factory=set)
+    _fading: list[tuple[int, str]] = field(default_factory=list)
 
     @classmethod
     def of(cls, catalogue: Catalogue) -> "Attribution":
@@ -121,6 +126,7 @@ class Attribution:
             left=list(range(len(record.offers))),
             converted={},
         )
+        heapq.heappush(self._closing, (closes, identity))
         self.counts["decisions"] += 1
         for offer, kind, time in self._waiting.pop(identity, ()):
             self.outcome(identity, offer, kind, time)
@@ -139,7 +145,8 @@ class Attribution:
         if offer not in pending.offers:
             self.ignored["outcome_of_offer_not_in_decision"] += 1
             return
-        if kind != self.placements[pending.placement].reward:
+        placement = self.placements.get(pending.placement)
+        if placement is not None and kind != placement.reward:
             self.counts[f"outcomes_{kind}"] += 1
             return
         if time < pending.at:
@@ -154,6 +161,7 @@ class Attribution:
             pending.converted[place] = min(time, pending.converted.get(place, time))
             return
         pending.converted[place] = time
+        self._answered.add(decision_id)
         self.counts[f"outcomes_{kind}"] += 1
 
     def settle(self, watermark: int) -> list[Example]:
@@ -163,25 +171,44 @@ class Attribution:
         instants, then of decision ids, then of positions. Each pair is given exactly once.
         """
         self.watermark = max(self.watermark, watermark)
+        over = self._over()
         found: list[tuple[int, str, int, int]] = []
-        for identity, pending in list(self._pending.items()):
-            closed = pending.closes <= self.watermark
-            for place in list(pending.left):
-                time = pending.converted.get(place)
-                if time is not None and time < self.watermark:
-                    found.append((time, identity, place, 1))
-                    pending.left.remove(place)
-                elif closed:
-                    found.append((pending.closes, identity, place, 0))
+        for identity in self._answered.union(over):
+            found += self._certain(identity, identity in over)
         examples = [self._example(*each) for each in sorted(found)]
-        for identity, pending in list(self._pending.items()):
-            if pending.closes <= self.watermark:
-                self._settled[identity] = pending.closes
-                del self._pending[identity]
+        for identity in over:
+            pending = self._pending.pop(identity)
+            self._settled[identity] = pending.closes
+            heapq.heappush(self._fading, (pending.closes, identity))
+        self._answered = {identity for identity in self._answered if identity in self._pending}
         self._forget()
         self.counts["examples"] += len(examples)
         self.counts["positives"] += sum(example.label for example in examples)
         return examples
+
+    def _over(self) -> set[str]:
+        """The decisions whose window has closed by now."""
+        over = set()
+        while self._closing and self._closing[0][0] <= self.watermark:
+            over.add(heapq.heappop(self._closing)[1])
+        return over
+
+    def _certain(self, identity: str, over: bool) -> list[tuple[int, str, int, int]]:
+        """(when it became certain, decision, place in its slate, label) of what can be learned now."""
+        pending = self._pending[identity]
+        certain, left = [], []
+        for place in pending.left:
+            time = pending.converted.get(place)
+            if time is not None and time < self.watermark:
+                certain.append((time, identity, place, 1))
+            elif over:
+                certain.append((pending.closes, identity, place, 0))
+            else:
+                left.append(place)
+        pending.left = left
+        if all(place not in left for place in pending.converted):
+            self._answered.discard(identity)
+        return certain
 
     @property
     def pending(self) -> int:
@@ -190,12 +217,13 @@ class Attribution:
 
     def dump(self) -> bytes:
         """Everything remembered, as MessagePack."""
+        used = {pending.columns for pending in self._pending.values()}
         return msgspec.msgpack.encode(
             _State(
                 self._pending,
                 self._settled,
                 self._waiting,
-                self._parts,
+                {digest: parts for digest, parts in self._parts.items() if digest in used},
                 dict(self.counts),
                 dict(self.ignored),
                 self.watermark,
@@ -210,6 +238,13 @@ class Attribution:
         self._names = {digest: (*shared, *pairs) for digest, (shared, pairs) in state.names.items()}
         self.counts, self.ignored = Counter(state.counts), Counter(state.ignored)
         self.watermark = state.watermark
+        self._closing = sorted((pending.closes, identity) for identity, pending in self._pending.items())
+        self._fading = sorted((closes, identity) for identity, closes in self._settled.items())
+        self._answered = {
+            identity
+            for identity, pending in self._pending.items()
+            if any(place in pending.left for place in pending.converted)
+        }
 
     def _example(self, _: int, identity: str, place: int, label: int) -> Example:
         pending = self._pending[identity]
@@ -227,8 +262,8 @@ class Attribution:
         )
 
     def _forget(self) -> None:
-        for identity in [i for i, closes in self._settled.items() if closes + MEMORY_MS <= self.watermark]:
-            del self._settled[identity]
+        while self._fading and self._fading[0][0] + MEMORY_MS <= self.watermark:
+            del self._settled[heapq.heappop(self._fading)[1]]
         for identity, outcomes in list(self._waiting.items()):
             kept = [each for each in outcomes if each[2] + MEMORY_MS > self.watermark]
             self.ignored["outcome_of_unknown_decision"] += len(outcomes) - len(kept)
@@ -236,6 +271,3 @@ class Attribution:
                 self._waiting[identity] = kept
             else:
                 del self._waiting[identity]
-        used = {pending.columns for pending in self._pending.values()}
-        for digest in set(self._parts) - used:
-            del self._parts[digest], self._names[digest]

@@ -14,10 +14,10 @@ class Leak(Exception):
         lines = [
             f"  {name}: {count} of {rows} rows differ{examples[name]}" for name, count in features.items()
         ]
+        count = "1 feature that differs" if len(features) == 1 else f"{len(features)} features that differ"
         super().__init__(
             "audit: expected every served value to be recomputed from events before the moment, found "
-            f"{len(self.features)} feature{'s' if len(self.features) != 1 else ''} that differ; do not "
-            "train on them until the log and the service agree:\n" + "\n".join(lines)
+            f"{count}; do not train on them until the log and the service agree:\n" + "\n".join(lines)
         )
 
 
@@ -37,7 +37,7 @@ def audit(
     >>> audit(["a", "basket_today"], np.array([[1.0, 9.0]]), np.array([[1.0, 0.0]]))
     Traceback (most recent call last):
     experiments.audit.Leak: audit: expected every served value to be recomputed from events before the \
-moment, found 1 feature that differ; do not train on them until the log and the service agree:
+moment, found 1 feature that differs; do not train on them until the log and the service agree:
       basket_today: 1 of 1 rows differ, first in row 0: served 9.0, recomputed 0.0
     """
     if served.shape != recomputed.shape or served.shape[1:] != (len(names),):
