@@ -28,7 +28,7 @@ from kairos.local import Server, start_redis
 from models.catalogue import Catalogue
 from stream.intake import places
 from stream.intake_journal import load as load_journal
-from stream.learning import KEY, model_key
+from stream.learning import model_key
 from stream.outcomes import OnlineModel
 from tests.stream.kiosk import (
     DAY,
@@ -50,7 +50,7 @@ from tests.stream.kiosk import (
     redeemed,
 )
 from tests.stream.test_behaviour_fold import Process
-from tests.stream.test_learner import online, stage, take
+from tests.stream.test_learner import kept, online, stage, take
 
 ROOT = Path(__file__).parents[2]
 
@@ -108,7 +108,7 @@ def number(state: Any, name: str, field: str) -> int:
 def test_behaviour_killed_twice_ends_in_the_same_states(
     setup: KioskSetup, bus: Bus, state: "redis.Redis", plan: Plan
 ) -> None:
-    logs = behaviour_log(days=60, customers=300, events_a_day=400)
+    logs = behaviour_log(days=40, customers=300, events_a_day=400)
     whole = MemoryStore()
     expected = Process(plan, whole)
     expected.read(logs, 1_000)
@@ -117,7 +117,7 @@ def test_behaviour_killed_twice_ends_in_the_same_states(
     def watermark() -> int:
         return min(number(state, "kairos:watermarks", str(n)) for n in range(PARTITIONS))
 
-    end = MONDAY + 60 * DAY
+    end = MONDAY + 40 * DAY
     kill_when("behaviour", setup, lambda: state.dbsize() > 150)
     first = watermark()
     kill_when("behaviour", setup, lambda: watermark() > max(first, 0))
@@ -166,7 +166,7 @@ def domain_messages(count: int) -> list[Message]:
 def test_intake_killed_twice_takes_every_event_in_once(
     setup: KioskSetup, bus: Bus, state: "redis.Redis", contracts: Contracts
 ) -> None:
-    messages = domain_messages(30_000)
+    messages = domain_messages(20_000)
     for start in range(0, len(messages), 5_000):
         bus.publish(messages[start : start + 5_000])
 
@@ -176,7 +176,7 @@ def test_intake_killed_twice_takes_every_event_in_once(
     kill_when("intake", setup, lambda: written() > 1_000)
     first = written()
     kill_when("intake", setup, lambda: written() > first + 1_000)
-    assert first < written() < 30_000, "the kills came in mid-replay"
+    assert first < written() < 18_000, "the kills came in mid-replay"
     sources = places(contracts, PARTITIONS)
 
     def done() -> bool:
@@ -233,7 +233,7 @@ def test_the_learner_killed_in_the_middle_ends_with_the_same_weights(
     days = 12
     logs = learning_log(catalogue, days=days, decisions_a_day=60)
     take(stage(catalogue, state), polls_of(logs, 1_000))
-    whole, kept = online(state), state.get(KEY)
+    whole, left = online(state), kept(state)
     state.flushall()
     half = as_messages([log[: len(log) * 2 // 3] for log in logs])
     bus.publish(half)
@@ -249,7 +249,7 @@ def test_the_learner_killed_in_the_middle_ends_with_the_same_weights(
         process.send_signal(signal.SIGKILL)
     finish("learner", setup, lambda: learned_to() == MONDAY + days * DAY)
     assert online(state) == whole
-    assert state.get(KEY) == kept
+    assert kept(state) == left
 
 
 @pytest.mark.parametrize("verb", ["intake", "behaviour", "learner"])
