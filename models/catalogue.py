@@ -93,6 +93,7 @@ def _assort(
     keys = {match: tuple(_key(offer, match) for offer in offers) for match in families}
     names, numbers = numeric(offers)
     customer = [feature.name for feature in plan.customer_features]
+    faults += _clashes(placement, offers, [*customer, *cross])
     return Assortment(
         placement=placement,
         offers=offers,
@@ -107,6 +108,28 @@ def _assort(
         rules=_rules(placement, offers, declared, customer, cross, faults),
         zone=zone,
     )
+
+
+def _clashes(placement: Placement, offers: Sequence[Offer], features: Sequence[str]) -> list[Fault]:
+    """Names that would mean two things at once."""
+    place = f"placement {placement.name}"
+    faults = [
+        Fault(FILE, place, "a feature of another name", f"{name}, which every row has anyway", "rename it")
+        for name in (*CLOCK, *DATES)
+        if name in features
+    ]
+    kinds: dict[str, set[bool]] = {}
+    for offer in offers:
+        for name, value in offer.attributes.items():
+            kinds.setdefault(name, set()).add(isinstance(value, str))
+    for name, texts in sorted(kinds.items()):
+        if len(texts) > 1:
+            faults.append(Fault(FILE, f"{place}: offer.{name}", "texts or numbers throughout", "both"))
+        if name in INNATE:
+            faults.append(
+                Fault(FILE, f"{place}: offer.{name}", "an attribute of another name", name, "rename it")
+            )
+    return faults
 
 
 def _key(offer: Offer, match: str) -> str:

@@ -107,6 +107,12 @@ def test_a_rule_must_be_a_condition(tmp_path: Path) -> None:
     assert "expected a condition, found a number: told_count_ever + 5" in said[0]
 
 
+def test_an_attribute_means_one_thing(tmp_path: Path) -> None:
+    said = refused(tmp_path, cafe.OFFERS.replace("strength = 3", 'strength = "mild", name = "Blue"'))
+    assert any("offer.strength: expected texts or numbers throughout, found both" in fault for fault in said)
+    assert any("offer.name: expected an attribute of another name" in fault for fault in said)
+
+
 def test_exploration_that_would_vanish_is_refused(tmp_path: Path) -> None:
     said = refused(tmp_path, cafe.OFFERS.replace("temperature = 0.5", "temperature = 0.01"))
     assert "at most 80 x temperature" in said[0]
