@@ -64,6 +64,7 @@ def create_app(setup: Setup, failed: Callable[[BaseException], None] | None = No
         description=ABOUT,
         lifespan=lifespan,
         redoc_url=None,
+        redirect_slashes=False,
         swagger_ui_oauth2_redirect_url=None,
     )
     app.state.room = room
