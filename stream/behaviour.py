@@ -21,7 +21,7 @@ from stream.bus_source import BusSource, Cursor, Place
 from stream.counters import Counters
 from stream.engine import run_flow
 from stream.outlet import Outlet, ends
-from stream.patience import persist
+from stream.patience import persist, until_stopped
 from stream.state_cache import StateCache
 from stream.steady import SteadyStore, connect_redis, say_and_mind
 from stream.taps import Poll
@@ -39,8 +39,9 @@ log = logging.getLogger("kairos.behaviour")
 class BehaviourStage:
     """Makes what a micro-batch comes to durable: triggers, states, wake-ups, watermarks, in that order.
 
-    Whatever moment a crash picks, reading on from an earlier position gives the same states; a
-    trigger published just before it is published again, under the same id.
+    Whatever moment a crash picks, reading on from an earlier position gives the same states; a trigger
+    published just before it is published again, under the same id. Partitions share nothing but Redis:
+    more workers would each take some of them, with a fold of their own.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class BehaviourStage:
         persist(lambda: self._counters.flush(beside), "writing counters to Redis", self._stop)
 
 
+@until_stopped(PROCESS)
 def run(setup: Setup, stop: threading.Event) -> None:
     """Fold `behaviour` until `stop` is set.
 
@@ -128,7 +130,7 @@ def run(setup: Setup, stop: threading.Event) -> None:
         len(plan.customer_features) + len(plan.cross_features),
     )
     source = BusSource(bus, places, stop, cursor=_cursor(done))
-    run_flow(PROCESS, source, lambda: stage, stop, setup.run_dir / "positions" / PROCESS)
+    run_flow(PROCESS, source, stage, stop, setup.run_dir / "positions" / PROCESS)
     bus.close()
 
 

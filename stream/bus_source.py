@@ -92,6 +92,10 @@ class BusSource(FixedPartitionedSource[Poll, int]):
         self._limit = limit
         self._room = TapRoom()
 
+    def shut(self) -> None:
+        """End every reader, also when the engine did not."""
+        self._room.shut()
+
     def list_parts(self) -> list[str]:
         """Every place, by name."""
         return list(self._places)

@@ -1,9 +1,7 @@
 """The one place where Bytewax runs: a source, one stage, and a store of cursors."""
 
-import logging
 import os
 import threading
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, Protocol
@@ -16,14 +14,11 @@ from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.run import cli_main
 
 from stream.bus_source import BusSource
-from stream.patience import Stopped
 from stream.taps import Poll
 
 EPOCH: Final = timedelta(seconds=0.75)
 RECOVERY_PARTITIONS: Final = 2
 """Fixed when a store is made: the engine cannot change it later."""
-
-log = logging.getLogger("kairos.stream")
 
 
 class Stage(Protocol):
@@ -54,17 +49,19 @@ class _StagePartition(StatelessSinkPartition[Poll]):
 
 
 class _StageSink(DynamicSink[Poll]):
-    def __init__(self, open_stage: Callable[[], Stage]) -> None:
-        self._open_stage = open_stage
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
 
     def build(self, step_id: str, worker_index: int, worker_count: int) -> _StagePartition:
-        return _StagePartition(self._open_stage())
+        if worker_count != 1:
+            raise ValueError(f"stage: expected one worker, found {worker_count}; its state is not shared")
+        return _StagePartition(self._stage)
 
 
 def run_flow(
     name: str,
     source: BusSource,
-    open_stage: Callable[[], Stage],
+    stage: Stage,
     stop: threading.Event,
     positions: Path | None = None,
     epoch: timedelta = EPOCH,
@@ -75,7 +72,7 @@ def run_flow(
     the stage or the source raises is raised here, and then the open epoch is not saved.
     """
     flow = Dataflow(name)
-    op.output("stage", op.input("bus", flow, source), _StageSink(open_stage))
+    op.output("stage", op.input("bus", flow, source), _StageSink(stage))
     recovery = None
     if positions is not None:
         if not positions.exists():
@@ -94,7 +91,6 @@ def run_flow(
         cause: BaseException = error
         while isinstance(cause, BytewaxRuntimeError) and cause.__cause__ is not None:
             cause = cause.__cause__
-        if isinstance(cause, Stopped):
-            log.info("%s: stopped while waiting for %s; nothing is lost", name, cause)
-            return
         raise cause from None
+    finally:
+        source.shut()

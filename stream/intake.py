@@ -5,6 +5,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
@@ -16,13 +17,13 @@ from events.topics import BEHAVIOUR, DEAD_LETTERS, DECISIONS, OUTCOMES, layout
 from features.declare import load as load_playbook
 from stream import intake_journal
 from stream.admission import Admission, Resolver
-from stream.bus_source import BusSource, Place, PositionsDisagree
+from stream.bus_source import BusSource, Cursor, Place, PositionsDisagree
 from stream.clock import SourceClock
 from stream.counters import Counters
 from stream.engine import run_flow
 from stream.intake_journal import RECALLED, Remembered
 from stream.outlet import Outlet
-from stream.patience import persist
+from stream.patience import persist, until_stopped
 from stream.steady import SteadyResolver, connect_redis, say_and_mind
 from stream.taps import Poll
 from stream.wall import wall_ms
@@ -31,6 +32,8 @@ PROCESS: Final = "intake"
 
 POLLS: Final = 8
 """So many polls at most are published together; see `RECALLED`."""
+
+LOOK_EVERY_S: Final = 1.0
 
 log = logging.getLogger("kairos.intake")
 
@@ -67,6 +70,7 @@ class IntakeStage:
         self._bus = bus
         self._stop = stop
         self._linking = linking
+        self._look = 0.0
 
     def take(self, polls: list[Poll]) -> None:
         """Take in what was read; durable on return."""
@@ -83,10 +87,7 @@ class IntakeStage:
             if poll.records:
                 records += len(poll.records)
                 self._read[poll.topic, poll.partition] = poll.records[-1].position
-        if records or messages:
-            self._save()
-        elif self._counters.due():
-            self._counters.set("lag", self._lag())
+        if records or messages or self._counters.due():
             self._save()
 
     def close(self) -> None:
@@ -104,6 +105,9 @@ class IntakeStage:
         return poll._replace(records=[record for record in poll.records if record.position > done])
 
     def _save(self) -> None:
+        if time.monotonic() >= self._look:
+            self._look = time.monotonic() + LOOK_EVERY_S
+            self._counters.set("lag", self._lag())
         if self._again and all(self._read.get(place, -1) >= end for place, end in self._again.items()):
             self._again = {}
         if not self._again:
@@ -141,6 +145,7 @@ def places(contracts: Contracts, partitions: int) -> list[Place]:
     return [(topic, partition) for topic in topics for partition in range(partitions)]
 
 
+@until_stopped(PROCESS)
 def run(setup: Setup, stop: threading.Event) -> None:
     """Take in events until `stop` is set.
 
@@ -160,11 +165,11 @@ def run(setup: Setup, stop: threading.Event) -> None:
         *(setup.clock, len(journal.read)),
     )
     source = BusSource(bus, sources, stop, cursor=_cursor(journal.read, setup.redis))
-    run_flow(PROCESS, source, lambda: stage, stop, setup.run_dir / "positions" / PROCESS)
+    run_flow(PROCESS, source, stage, stop, setup.run_dir / "positions" / PROCESS)
     bus.close()
 
 
-def _cursor(read: Mapping[Place, int], url: str) -> Any:
+def _cursor(read: Mapping[Place, int], url: str) -> Cursor:
     known = dict(read)
 
     def cursor(place: Place, saved: int | None) -> int | None:
@@ -177,8 +182,6 @@ def _cursor(read: Mapping[Place, int], url: str) -> Any:
                 "and an empty bus"
             )
         remembered = known.get(place)
-        if saved is None or remembered is None:
-            return remembered if saved is None else saved
-        return min(saved, remembered)
+        return remembered if saved is None or remembered is None else min(saved, remembered)
 
     return cursor

@@ -23,7 +23,7 @@ from stream.counters import Counters
 from stream.engine import run_flow
 from stream.feedback import DECISION, OUTCOME
 from stream.outcomes import Learner, LearnerState
-from stream.patience import persist
+from stream.patience import persist, until_stopped
 from stream.rounds import Rounds
 from stream.steady import connect_redis, say_and_mind
 from stream.taps import Poll
@@ -138,6 +138,7 @@ class LearningStage:
 _pack = msgspec.msgpack.Encoder().encode
 
 
+@until_stopped(PROCESS)
 def run(setup: Setup, stop: threading.Event) -> None:
     """Learn from `behaviour` until `stop` is set.
 
@@ -162,5 +163,5 @@ def run(setup: Setup, stop: threading.Event) -> None:
         return applied.get(place[1])
 
     places = [(BEHAVIOUR, partition) for partition in range(setup.partitions)]
-    run_flow(PROCESS, BusSource(bus, places, stop, cursor=cursor), lambda: stage, stop)
+    run_flow(PROCESS, BusSource(bus, places, stop, cursor=cursor), stage, stop)
     bus.close()

@@ -3,7 +3,8 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 import redis
@@ -22,6 +23,15 @@ AWAY: Final = (BusUnavailable, redis.ConnectionError, redis.TimeoutError, redis.
 
 class Stopped(Exception):
     """The process was asked to stop while it waited for something that is away."""
+
+
+@contextmanager
+def until_stopped(name: str) -> Iterator[None]:
+    """A stop while something is away ends the process in peace; what was not done is done next time."""
+    try:
+        yield
+    except Stopped as what:
+        log.info("%s: stopped while waiting (%s); nothing is lost", name, what)
 
 
 def persist(action: Callable[[], T], what: str, stop: threading.Event) -> T:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from events.bus import Bus, Message, PositionLost
+from stream import behaviour, intake
 from stream.bus_source import BusSource, PositionsDisagree
 from stream.engine import run_flow
 from stream.taps import Poll
@@ -50,7 +51,7 @@ def listen(bus: Bus, enough: int, positions: Path | None, limit: int = 10) -> Li
     stop = threading.Event()
     listener = Listener(stop, enough)
     source = BusSource(bus, PLACES, stop, limit=limit)
-    run_flow("test", source, lambda: listener, stop, positions, timedelta(seconds=0.1))
+    run_flow("test", source, listener, stop, positions, timedelta(seconds=0.1))
     assert listener.closed
     return listener
 
@@ -78,7 +79,7 @@ def test_a_failed_batch_is_read_again(shop: Bus, tmp_path: Path) -> None:
     stop = threading.Event()
     listener = Listener(stop, 4, fail)
     with pytest.raises(RuntimeError, match="the disk is full"):
-        run_flow("test", BusSource(shop, PLACES, stop), lambda: listener, stop, tmp_path / "positions")
+        run_flow("test", BusSource(shop, PLACES, stop), listener, stop, tmp_path / "positions")
     assert sorted(listen(shop, 4, tmp_path / "positions").values) == [b"%05d" % n for n in range(4)]
 
 
@@ -86,7 +87,7 @@ def test_what_arrives_later_is_handed_on_at_once(shop: Bus) -> None:
     stop = threading.Event()
     listener = Listener(stop, 3)
     source = BusSource(shop, PLACES, stop)
-    flow = threading.Thread(target=run_flow, args=("test", source, lambda: listener, stop))
+    flow = threading.Thread(target=run_flow, args=("test", source, listener, stop))
     flow.start()
     for n in range(3):
         put(shop, n, 1)
@@ -100,7 +101,7 @@ def test_another_log_than_the_one_read_before_is_refused(shop: Bus) -> None:
     stop = threading.Event()
     source = BusSource(shop, PLACES, stop, cursor=lambda place, saved: 17)
     with pytest.raises(PositionsDisagree, match=r"shop/0000: expected the bus to hold position 17.* found 1"):
-        run_flow("test", source, lambda: Listener(stop, 1), stop)
+        run_flow("test", source, Listener(stop, 1), stop)
 
 
 def test_records_trimmed_unread_are_an_error(shop: Bus) -> None:
@@ -109,10 +110,32 @@ def test_records_trimmed_unread_are_an_error(shop: Bus) -> None:
     stop = threading.Event()
     source = BusSource(shop, PLACES, stop, cursor=lambda place, saved: 4)
     with pytest.raises(PositionLost):
-        run_flow("test", source, lambda: Listener(stop, 1_000), stop)
+        run_flow("test", source, Listener(stop, 1_000), stop)
 
 
 def test_without_a_cursor_a_trimmed_log_is_read_from_its_oldest_record(shop: Bus) -> None:
     put(shop, 0, 40)
     shop.trim("shop", 0, 10)
     assert len(listen(shop, 30, None).values) == 30
+
+
+@pytest.mark.parametrize(
+    ("saved", "held", "after"),
+    [(None, None, None), (9, 9, 9), (9, 7, 7), (7, 9, 7), (9, None, None)],
+)
+def test_behaviour_reads_again_what_redis_has_forgotten(
+    saved: int | None, held: int | None, after: int | None
+) -> None:
+    done = {} if held is None else {0: held}
+    assert behaviour._cursor(done)(("behaviour", 0), saved) == after
+
+
+@pytest.mark.parametrize(
+    ("saved", "remembered", "after"),
+    [(None, None, None), (None, 5, 5), (9, 9, 9), (9, 7, 7), (7, 9, 7), (-1, None, None)],
+)
+def test_intake_reads_again_what_its_journal_has_forgotten(
+    saved: int | None, remembered: int | None, after: int | None
+) -> None:
+    read = {} if remembered is None else {("shop", 0): remembered}
+    assert intake._cursor(read, "redis://here")(("shop", 0), saved) == after

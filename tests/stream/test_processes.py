@@ -278,6 +278,24 @@ def test_what_is_away_at_start_is_named_and_waited_for_a_stated_time(
     assert nowhere in done.stderr
 
 
+def test_a_stop_ends_the_waiting_at_start(
+    kiosk: Path, tmp_path: Path, bus_server: Server, free_port: int
+) -> None:
+    setup = KioskSetup(kiosk, tmp_path, bus_server.url, f"redis://127.0.0.1:{free_port}")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kairos", "behaviour"],
+        cwd=ROOT,
+        env=environment(setup),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    assert "waiting for Redis" in process.stderr.readline()
+    process.terminate()
+    assert process.wait(10) == 0
+    process.stderr.close()
+
+
 def test_a_state_redis_that_forgot_the_journal_is_refused(
     setup: KioskSetup, bus: Bus, state: "redis.Redis"
 ) -> None:
