@@ -24,7 +24,9 @@ TABLES = [
     *("campaigns", "campaign_descriptions"),
 ]
 NEW_YEAR = date(2017, 1, 1)
-MAIL_HOUR = 18  # a campaign is mailed on the evening before its first day
+# A campaign is mailed in the last second before its first day. A day's decisions are asked before its events
+# are published, so whatever is not a basket must come after the last of those decisions.
+MAILED_BEFORE_MS = 1_000
 
 
 def rows(table: pd.DataFrame) -> Iterator[Any]:
@@ -137,7 +139,7 @@ class Shopping:
 
     @staticmethod
     def _with_mail_time(sends: pd.DataFrame) -> pd.DataFrame:
-        mailed = [milliseconds(start.date() - timedelta(days=1), MAIL_HOUR) for start in sends.start_date]
+        mailed = [milliseconds(start.date()) - MAILED_BEFORE_MS for start in sends.start_date]
         timed = sends.assign(time=np.array(mailed, dtype=np.int64))
         return timed.sort_values(["time", "household_id"])
 

@@ -36,6 +36,16 @@ def test_nothing_of_a_day_lies_outside_it_and_redemptions_come_last(shopping: Sh
             assert all(moment.at < first[moment.household] for moment in day.moments)
 
 
+def test_nothing_of_a_day_but_its_baskets_comes_before_one_of_its_decisions(shopping: Shopping) -> None:
+    sends = 0
+    for day in shopping.days():
+        last = max((moment.at for moment in day.moments), default=day.start)
+        for time in day.sends.time:
+            assert last < time < day.end, f"{day.day}: a decision would not know of a send in its past"
+        sends += len(day.sends)
+    assert sends > 5_000
+
+
 def test_moments_are_those_the_platform_notes_counted(shopping: Shopping) -> None:
     moments = [moment for day in shopping.days() for moment in day.moments]
     pairs = sum(len(moment.campaigns) for moment in moments)
