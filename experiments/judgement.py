@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from experiments.bootstrap import auc_replicates, draws, interval, ratio
+from experiments.measures import auc, log_loss, losses, ndcg
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-LEAST = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,52 +70,6 @@ class Predictions:
         return Predictions(kept.moments, kept.households, kept.labels, {n: kept.scores[n] for n in chosen})
 
 
-def auc(labels: NDArray[Any], scores: Floats) -> float:
-    """The chance that a taken pair scores above one that was not, ties counting half; NaN without both.
-
-    >>> auc(np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.35, 0.8]))
-    0.75
-    """
-    positive, negative = np.sort(scores[labels == 1]), np.sort(scores[labels == 0])
-    if not len(positive) or not len(negative):
-        return float("nan")
-    below = np.searchsorted(negative, positive, side="left").sum()
-    equal = np.searchsorted(negative, positive, side="right").sum() - below
-    return float((below + 0.5 * equal) / (len(positive) * len(negative)))
-
-
-def log_loss(labels: NDArray[Any], scores: Floats) -> float:
-    """The mean of -log(probability given to what happened).
-
-    >>> round(log_loss(np.array([1, 0]), np.array([0.5, 0.5])), 6)
-    0.693147
-    """
-    return float(_losses(labels, scores).mean()) if len(labels) else float("nan")
-
-
-def ndcg(labels: NDArray[Any], scores: Floats) -> float:
-    """How near the order of scores comes to the best order of one list, gains being the labels.
-
-    Offers with equal scores share the mean of their discounts, so no order is invented.
-
-    >>> round(ndcg(np.array([1, 0]), np.array([0.1, 0.9])), 4)  # 1 / log2(3)
-    0.6309
-    """
-    discounts = 1.0 / np.log2(np.arange(2, len(labels) + 2))
-    _, group, sizes = np.unique(-scores, return_inverse=True, return_counts=True)
-    ends = np.cumsum(sizes)
-    total = np.concatenate([[0.0], np.cumsum(discounts)])
-    mean = (total[ends] - total[ends - sizes]) / sizes
-    ideal = discounts[: int((labels == 1).sum())].sum()
-    return float((labels * mean[group]).sum() / ideal)
-
-
-def _losses(labels: NDArray[Any], scores: Floats) -> Floats:
-    safe = np.clip(scores, LEAST, 1 - LEAST)
-    losses: Floats = -np.where(labels == 1, np.log(safe), np.log1p(-safe))
-    return losses
-
-
 def judge(
     predictions: Predictions, *, replicates: int = 1000, seed: int = 0, against: str | None = None
 ) -> dict[str, Any]:
@@ -157,10 +111,10 @@ def _judge_one(predictions: Predictions, households: Ints, scores: Floats, weigh
         row["auc_ci"] = interval(auc_replicates(labels, given, owners, weights))
     row["log_loss"], row["log_loss_ci"] = None, None
     if len(given) and given.min() >= 0 and given.max() <= 1:
-        losses = np.bincount(owners, _losses(labels, given), minlength=count).astype(np.float64)
+        lost = np.bincount(owners, losses(labels, given), minlength=count).astype(np.float64)
         sizes = np.bincount(owners, minlength=count).astype(np.float64)
-        row["log_loss"] = float(losses.sum() / sizes.sum())
-        row["log_loss_ci"] = interval(ratio(losses, sizes, weights))
+        row["log_loss"] = float(lost.sum() / sizes.sum())
+        row["log_loss_ci"] = interval(ratio(lost, sizes, weights))
     gains, moments = _ndcg_by_household(predictions.moments[known], labels, owners, given, count)
     row["ndcg_moments"] = int(moments.sum())
     row["ndcg"], row["ndcg_ci"] = None, None

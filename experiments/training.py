@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.attribution import Example
-from experiments.judgement import auc, log_loss
+from experiments.measures import auc, log_loss
 from models.placement import DAY_MS
 from models.scorers.lightgbm_ranker import artefact
 

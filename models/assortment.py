@@ -16,8 +16,6 @@ from models.scorer import Columns, Floats, Matrix
 # A text attribute with at most so many values becomes one number (0 or 1) for each of them, when on average
 # two offers or more share a value: what nearly tells offers apart teaches nothing about the next one.
 FEW = 20
-ALWAYS = np.iinfo(np.int64).min
-NEVER = np.iinfo(np.int64).max
 CLOCK = ("hour", "weekday")
 DATES = ("days_left", "days_since_start")
 

@@ -1,49 +1,18 @@
-"""The model that learns from each outcome as it comes, and its reading form that needs only numpy."""
+"""The model that learns from each outcome as it comes."""
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.scorer import Columns, Floats, Matrix, Places, Scores
+from models.scorer import Floats
+from models.scorers.river_scorer import RiverScorer, Snapshot, squash
 from models.scorers.running_scale import RunningScale
 
-NAME = "river"
-
-
-class Snapshot(msgspec.Struct, frozen=True):
-    """A learner at one moment, as MessagePack: what scoring needs and what learning goes on from.
-
-    Lists run over `names`. A feature that was never seen is not in it.
-    """
-
-    names: list[str]
-    count: int
-    positives: int
-    intercept: float
-    iterations: int
-    weights: list[float]
-    counts: list[float]
-    means: list[float]
-    variances: list[float]
-    z: list[float]
-    n: list[float]
-    settings: dict[str, float]
-
-
-def squash(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Signed log1p: sums of money and days have heavy tails that a linear model would follow.
-
-    >>> squash(np.array([0.0, np.e - 1, 1 - np.e])).tolist()
-    [0.0, 1.0, -1.0]
-    """
-    wide = np.asarray(values, dtype=np.float64)
-    result: NDArray[np.float64] = np.copysign(np.log1p(np.abs(wide)), wide)
-    return result
+__all__ = ["RiverPropensity", "RiverScorer"]
 
 
 class RiverPropensity:
@@ -152,71 +121,3 @@ class RiverPropensity:
         model._model.intercept = kept.intercept
         model._model._weights = utils.VectorDict(dict(zip(kept.names, kept.weights, strict=True)))
         return model
-
-
-@dataclass(slots=True)
-class RiverScorer:
-    """A snapshot read for scoring: no River on this path, and nothing but two products of arrays.
-
-    One product is for what all offers share, one for what differs between them.
-    """
-
-    version: str
-    learned: int
-    intercept: float
-    weights: NDArray[np.float64]
-    means: NDArray[np.float64]
-    scales: NDArray[np.float64]
-    cap: float
-    places: Places
-    name: str = NAME
-    _ready: "tuple[Columns, _Part, _Part] | None" = None
-
-    @classmethod
-    def from_snapshot(cls, packed: bytes, version: str = "") -> "RiverScorer":
-        """The scorer of a snapshot; `version` defaults to the number of examples learned."""
-        kept = msgspec.msgpack.decode(packed, type=Snapshot)
-        variances = np.array(kept.variances)
-        scale = np.divide(1.0, np.sqrt(variances), out=np.zeros_like(variances), where=variances > 0)
-        return cls(
-            version=version or str(kept.count),
-            learned=kept.count,
-            intercept=kept.intercept,
-            weights=np.array(kept.weights),
-            means=np.array(kept.means),
-            scales=scale,
-            cap=kept.settings["cap"],
-            places=Places(tuple(kept.names)),
-        )
-
-    def score(self, features: Matrix) -> Scores:
-        """Probabilities (n,); a feature that is missing here, or was never learned, counts as its mean."""
-        shared, own = self._arrays(features.columns)
-        logit = self.intercept + self._sum(features.customer, shared) + self._sum(features.offers, own)
-        result: Scores = 1.0 / (1.0 + np.exp(-logit))
-        return result
-
-    def _sum(self, values: Floats, part: "_Part") -> NDArray[np.float64]:
-        standard = (squash(values) - part.means) * part.scales
-        # fmin and fmax would turn a missing value into the cap; it must stay missing until it is nothing.
-        np.clip(standard, -self.cap, self.cap, out=standard)
-        standard[np.isnan(standard)] = 0.0
-        total: NDArray[np.float64] = standard @ part.weights
-        return total
-
-    def _arrays(self, columns: Columns) -> tuple["_Part", "_Part"]:
-        """Weights, means and scales laid out as `columns` are; what the model does not know weighs 0."""
-        if self._ready is None or self._ready[0] is not columns:
-            places = self.places.of(columns)
-            known = places >= 0
-            laid = np.zeros((3, len(columns.names)))
-            laid[:, places[known]] = np.stack([self.weights, self.means, self.scales])[:, known]
-            cut = len(columns.customer)
-            self._ready = (columns, _Part(*laid[:, :cut]), _Part(*laid[:, cut:]))
-        return self._ready[1], self._ready[2]
-
-
-class _Part(NamedTuple):
-    weights: NDArray[np.float64]
-    means: NDArray[np.float64]
-    scales: NDArray[np.float64]

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from experiments.bootstrap import auc_replicates, draws
-from experiments.judgement import Predictions, auc, curve, judge, log_loss, ndcg, render
+from experiments.judgement import Predictions, curve, judge, render
+from experiments.measures import auc, log_loss, ndcg
 
 Pairs = st.lists(st.tuples(st.integers(0, 1), st.integers(1, 9)), min_size=2, max_size=40)
 

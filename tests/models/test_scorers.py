@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from models.scorer import Columns, Matrix, Places
 from models.scorers.blend import join
 from models.scorers.lightgbm_ranker import LightGBMRanker, artefact
-from models.scorers.river_propensity import RiverPropensity, RiverScorer, Snapshot, squash
+from models.scorers.river_propensity import RiverPropensity
+from models.scorers.river_scorer import RiverScorer, Snapshot, squash
 
 NAMES = tuple(f"f{n}" for n in range(8))
 
@@ -119,7 +120,7 @@ def test_learning_is_rivers_own_pipeline() -> None:
 
 def test_scoring_needs_no_river() -> None:
     program = (
-        "import sys; import models.scorers.river_propensity as r, models.scorers.blend;"
+        "import sys; import models.scorers.river_propensity, models.decision;"
         "assert not [m for m in sys.modules if m.split('.')[0] in ('river', 'lightgbm', 'mlflow')]"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
