@@ -11,23 +11,22 @@ import logging
 import secrets
 import threading
 import time
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 import orjson
 
-from events.bus import Bus, BusUnavailable, Message, PositionLost, Reader, Record
-from events.codec import BadEvent, parse_cloudevent, parse_time, render_time
+from events.bus import BusUnavailable, Message, PositionLost, Reader, Record
+from events.codec import BadEvent, parse_time, render_time
 from events.faults import Fault, PlaybookRefused, did_you_mean
-from events.identity import is_customer
 from events.setup import Setup
-from events.topics import PUSH_COMMANDS, TRIGGERS
+from events.topics import PUSH_COMMANDS
 from serving.backroom import Backroom, StillAway
 from serving.decider import NotKnown
-from serving.ledger import tag_of
 from serving.messages import DecisionAnswer, DecisionRequest
 from serving.metrics import counters_key
 from serving.problems import Problem
+from serving.push_place import Fired, Place, pushed_key, read_trigger
 from serving.redis_line import Command, RedisAway
 
 PLACEMENT: Final = "push"
@@ -57,40 +56,8 @@ log = logging.getLogger("kairos.push")
 _answer = msgspec.json.Decoder(DecisionAnswer)
 
 
-class Fired(NamedTuple):
-    """A trigger that fired for a customer at `time` (ms)."""
-
-    instance: str
-    trigger: str
-    customer: str
-    time: int
-
-
 class Lost(Exception):
     """Another process holds the lease: it writes, we wait."""
-
-
-def pushed_key(customer: str, instance: str) -> str:
-    """Name the key that says a trigger's command is on the bus.
-
-    >>> pushed_key("{007}abcdefghijkl", "big_shop-1")
-    '{007}push:big_shop-1'
-    """
-    return f"{tag_of(customer)}push:{instance}"
-
-
-def read_trigger(value: bytes) -> Fired:
-    """Read a fired trigger. Errors: `BadEvent`."""
-    event = parse_cloudevent(value)
-    data = event.data
-    customer, at = data.get("customer"), data.get("time")
-    if not isinstance(customer, str) or not is_customer(customer):
-        raise BadEvent("no_customer", "data.customer", "a minted id", repr(customer)[:60])
-    try:
-        fired = parse_time(at)  # type: ignore[arg-type]
-    except ValueError as error:
-        raise BadEvent("wrong_type", "data.time", "an instant", str(error)[:60]) from None
-    return Fired(event.id, str(data.get("trigger", "")), customer, fired)
 
 
 class Push:
@@ -121,7 +88,7 @@ class Push:
             reader: Reader | None = None
             try:
                 await self._hold()
-                place = _Place(self._room.bus, partition)
+                place = Place(self._room.bus, partition)
                 await self._recover(place)
                 reader = await asyncio.to_thread(place.open)
                 while not self._stop.is_set():
@@ -149,7 +116,7 @@ class Push:
             raise Lost
         self._held_until = now + LEASE_MS / 1000
 
-    async def _recover(self, place: "_Place") -> None:
+    async def _recover(self, place: Place) -> None:
         """Read the saved place, and mark the triggers whose commands are on the bus behind it."""
         (saved,) = await self._room.line.ask(("HGET", CURSOR, place.partition))
         if saved is not None:
@@ -159,7 +126,7 @@ class Push:
             log.info("partition %d: %d commands stand behind our cursor", place.partition, len(commands))
             await self._room.line.ask(*[_mark(command) for command in commands], deadline_s=10)
 
-    async def _batch(self, place: "_Place", records: list[Record]) -> None:
+    async def _batch(self, place: Place, records: list[Record]) -> None:
         fired: dict[str, Fired] = {}
         counts: dict[str, int] = {"triggers": len(records)}
 
@@ -260,7 +227,7 @@ class Push:
 
     async def _written(
         self,
-        place: "_Place",
+        place: Place,
         position: int,
         commands: list[dict[str, Any]],
         counts: dict[str, int],
@@ -281,45 +248,6 @@ class Push:
 def _mark(command: dict[str, Any]) -> Command:
     key = pushed_key(command["customer"], command["instance"])
     return ("SET", key, command["decision_id"], "EX", PUSHED_KEPT_S)
-
-
-class _Place:
-    """How far one partition's triggers are done, and how far its commands were known when that was saved."""
-
-    def __init__(self, bus: Bus, partition: int) -> None:
-        self._bus, self.partition = bus, partition
-        self.triggers = self.commands = -1
-
-    def open(self) -> Reader:
-        """Read triggers on from here; from the oldest kept when older ones are gone."""
-        last, first = self._bus.last(TRIGGERS, self.partition), self._bus.first(TRIGGERS, self.partition)
-        if self.triggers > last:
-            log.warning("partition %d of triggers begins anew: it ends before our cursor", self.partition)
-            self.triggers = -1
-        return self._bus.reader(TRIGGERS, self.partition, max(self.triggers, first - 1))
-
-    def scan(self) -> list[dict[str, Any]]:
-        """Read the commands behind the cursor."""
-        end = self._bus.last(PUSH_COMMANDS, self.partition)
-        first = self._bus.first(PUSH_COMMANDS, self.partition)
-        if self.commands > end:
-            self.commands = -1
-        position = max(self.commands, first - 1)
-        found: list[dict[str, Any]] = []
-        if position >= end:
-            return found
-        reader = self._bus.reader(PUSH_COMMANDS, self.partition, position)
-        try:
-            while position < end:
-                records = reader.read(1_000, 1_000)
-                for record in records:
-                    position = record.position
-                    found.append(orjson.loads(record.value))
-                if not records and position < end:
-                    raise BusUnavailable(f"push-commands {self.partition}: the tail could not be read")
-        finally:
-            reader.close()
-        return found
 
 
 def run(setup: Setup, stop: threading.Event) -> None:

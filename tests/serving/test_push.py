@@ -21,6 +21,7 @@ from events.identity import partition_of
 from events.topics import PUSH_COMMANDS, TRIGGERS
 from serving import push
 from serving.decider import Decider
+from serving.push_place import pushed_key
 from tests.serving.corner import DAY, MORNING, Corner, Shop
 
 
@@ -116,7 +117,7 @@ def test_killed_between_the_command_and_the_cursor(shop: Shop) -> None:
     )
     assert died.returncode == -signal.SIGKILL
     assert [each["instance"] for each in commands(shop)].count("big_shop-p2") == 1
-    assert not shop.redis.exists(push.pushed_key(customer, "big_shop-p2"))
+    assert not shop.redis.exists(pushed_key(customer, "big_shop-p2"))
     fire(shop, customer, "big_shop-p2", times=10)
     before = count(shop, "redelivered")
     with pushing(setup):
@@ -131,7 +132,7 @@ def test_a_lost_cursor_does_not_push_again(shop: Shop) -> None:
         until(lambda: any(each["instance"] == "big_shop-p3" for each in commands(shop)))
     everything = len(commands(shop))
     read = len(shop.on(TRIGGERS))
-    shop.redis.delete(push.CURSOR, push.pushed_key(customer, "big_shop-p3"), "kairos:counters:push")
+    shop.redis.delete(push.CURSOR, pushed_key(customer, "big_shop-p3"), "kairos:counters:push")
     with pushing(shop.setup):
         until(lambda: count(shop, "triggers") >= read)
     assert len(commands(shop)) == everything
