@@ -35,11 +35,14 @@ class Snapshot(msgspec.Struct, frozen=True):
 def squash(values: NDArray[Any]) -> NDArray[np.float64]:
     """Signed log1p: sums of money and days have heavy tails that a linear model would follow.
 
-    >>> squash(np.array([0.0, np.e - 1, 1 - np.e])).tolist()
-    [0.0, 1.0, -1.0]
+    What is not finite is missing: one infinity would spoil a running mean for ever.
+
+    >>> squash(np.array([0.0, np.e - 1, 1 - np.e, np.inf])).tolist()
+    [0.0, 1.0, -1.0, nan]
     """
     wide = np.asarray(values, dtype=np.float64)
     result: NDArray[np.float64] = np.copysign(np.log1p(np.abs(wide)), wide)
+    result[np.isinf(result)] = np.nan
     return result
 
 
