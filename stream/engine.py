@@ -33,19 +33,24 @@ class Stage(Protocol):
         ...
 
     def close(self) -> None:
-        """The flow ends cleanly."""
+        """The flow ends, and all that was taken is durable."""
         ...
 
 
 class _StagePartition(StatelessSinkPartition[Poll]):
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
+        self._whole = True
 
     def write_batch(self, items: list[Poll]) -> None:
+        self._whole = False
         self._stage.take(items)
+        self._whole = True
 
     def close(self) -> None:
-        self._stage.close()
+        # The engine also closes what has failed: that stage knows things that are not durable.
+        if self._whole:
+            self._stage.close()
 
 
 class _StageSink(DynamicSink[Poll]):

@@ -80,6 +80,7 @@ def test_a_failed_batch_is_read_again(shop: Bus, tmp_path: Path) -> None:
     listener = Listener(stop, 4, fail)
     with pytest.raises(RuntimeError, match="the disk is full"):
         run_flow("test", BusSource(shop, PLACES, stop), listener, stop, tmp_path / "positions")
+    assert not listener.closed, "it would save what is not so"
     assert sorted(listen(shop, 4, tmp_path / "positions").values) == [b"%05d" % n for n in range(4)]
 
 
