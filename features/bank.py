@@ -54,6 +54,15 @@ class Bank(NamedTuple):
         return self.aggregate.by is not None
 
 
+def narrowed(bank: Bank, place: int) -> Bank:
+    """The same storage, of which only the feature at `place` is read."""
+    spans = [span._replace(outputs=tuple(o for o in span.outputs if o[0] == place)) for span in bank.spans]
+    return bank._replace(
+        spans=tuple(span for span in spans if span.outputs),
+        moments=tuple(moment for moment in bank.moments if moment[0] == place),
+    )
+
+
 def bank_of(playbook: Playbook, number: int, aggregate: Aggregate, row_at: int) -> Bank:
     """Lay out the storage of an aggregate; `row_at` is where its features begin in the row."""
     functions = set(aggregate.functions)

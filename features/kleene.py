@@ -6,8 +6,8 @@ true the value means nothing. Missing inputs (None, NaN, a name that is not in t
 """
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -16,8 +16,15 @@ Kind = Literal["number", "category", "boolean", "decimal"]
 
 DECIMAL = 10_000
 
-Env = Mapping[str, Any]
 Many = tuple[Any, Any]
+
+
+class Env(Protocol):
+    """Where names find their values: any mapping, or what computes a value when it is asked for."""
+
+    def get(self, key: str, /) -> Any:
+        """The value of the name; None when it is missing."""
+        ...
 
 
 class Node(NamedTuple):

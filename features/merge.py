@@ -22,8 +22,9 @@ def settle(plan: Plan, state: State) -> None:
         limits = bounds(bank, newest) if bank.tiles >= 0 else []
         horizons = [newest // length - HALF_LIVES_KEPT for length in bank.aggregate.half_lives]
         for cell in cells.values():
-            if limits:
-                cell[bank.tiles] = coarsened(bank, cell[bank.tiles], limits)
+            # Most cells of a family hold one tile or none, and need no look.
+            if limits and (tiles := cell[bank.tiles]) and (len(tiles) > 1 or next(iter(tiles)) < limits[0]):
+                cell[bank.tiles] = coarsened(bank, tiles, limits)
             if bank.halves >= 0:
                 for slot, horizon in enumerate(horizons, start=bank.halves):
                     kept = cell[slot]

@@ -60,7 +60,7 @@ def compile_plan(playbook: Playbook) -> Plan:
         banks.append(bank)
     plain = tuple(feature for bank in banks if not bank.keyed for feature in bank.features)
     crossed = tuple(feature for bank in banks if bank.keyed for feature in bank.features)
-    triggers = plan_triggers(playbook, [feature.name for feature in plain])
+    triggers = plan_triggers(playbook, banks)
     relevant = sorted({bank.aggregate.event for bank in banks} | triggers.events)
     return Plan(
         playbook.name,

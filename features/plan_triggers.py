@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from features.bank import Bank, narrowed
 from features.declare import Playbook, Trigger
 from features.declare_fields import event_names
 from features.expression import Expression, compile_expression
@@ -12,13 +13,13 @@ from features.kleene import Kind
 class CompiledTrigger(NamedTuple):
     """A trigger and its condition. `edge`: the condition reads features, so only its turning true fires.
 
-    `features` are the places in the row of the features it reads, with their names; `scales` says by how
+    `features` are those it reads, each as the storage to read it from and its default; `scales` says by how
     much each field of its event is scaled, so that a payload shows plain numbers.
     """
 
     trigger: Trigger
     condition: Expression | None
-    features: tuple[tuple[int, str], ...]
+    features: dict[str, tuple[Bank, float]]
     edge: bool
     scales: dict[str, int]
 
@@ -36,9 +37,14 @@ class TriggerPlan(NamedTuple):
         return set(self.starts) | set(self.ends)
 
 
-def plan_triggers(playbook: Playbook, row: Sequence[str]) -> TriggerPlan:
-    """Compile the triggers against the names of the row."""
-    places = {name: place for place, name in enumerate(row)}
+def plan_triggers(playbook: Playbook, banks: Sequence[Bank]) -> TriggerPlan:
+    """Compile the triggers against the features of the customer's row, which these banks store."""
+    row = {
+        feature.name: (narrowed(bank, place), feature.default)
+        for bank in banks
+        if not bank.keyed
+        for place, feature in enumerate(bank.features)
+    }
     compiled = []
     for trigger in playbook.triggers:
         fields = playbook.contracts.types[trigger.on].fields
@@ -47,9 +53,7 @@ def plan_triggers(playbook: Playbook, row: Sequence[str]) -> TriggerPlan:
             names: dict[str, Kind] = dict.fromkeys(row, "number")
             names |= event_names(playbook.contracts, trigger.on, "event.")
             condition = compile_expression(trigger.when, names)
-        read = tuple(
-            (places[name], name) for name in (condition.names if condition else ()) if name in places
-        )
+        read = {name: row[name] for name in (condition.names if condition else ()) if name in row}
         scales = {name: 10_000 if kind.removesuffix("?") == "decimal" else 1 for name, kind in fields.items()}
         compiled.append(CompiledTrigger(trigger, condition, read, bool(read), scales))
     starts: dict[str, tuple[CompiledTrigger, ...]] = {}

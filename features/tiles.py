@@ -97,8 +97,6 @@ def risen(bank: Bank, place: int, limits: list[int]) -> int:
 def coarsened(bank: Bank, tiles: dict[int, Any], limits: list[int]) -> dict[int, Any]:
     """The same tiles, in order, each where it belongs under these bounds."""
     places = sorted(tiles)
-    if not places or places[0] >= limits[0]:
-        return tiles if len(places) < 2 else {place: tiles[place] for place in places}
     kept: dict[int, Any] = {}
     for place in places:
         if place >= limits[0]:

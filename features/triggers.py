@@ -45,12 +45,12 @@ def advance(plan: Plan, state: State, event: Event) -> list[Fired]:
         _end(plan, state, each, event)
     for each in plan.triggers.starts.get(event.type, ()):
         memory = _memory(state, each)
-        features = _features(plan, state, each)
-        truth = _truth(each, event, features)
+        env = _Env(each, state, event)
+        truth = each.condition is None or each.condition.test(env)
         was, memory[_TRUE] = memory[_TRUE], truth and each.edge
         if not truth or (each.edge and was):
             continue
-        payload = _payload(each, event) | features
+        payload = _payload(each, event) | env.features()
         if each.trigger.unless is not None:
             _wait(each, memory, event, payload)
         else:
@@ -87,27 +87,30 @@ def _memory(state: State, each: CompiledTrigger) -> list[Any]:
     return state.memory.setdefault(each.trigger.name, [False, -1, [], []])
 
 
-def _truth(each: CompiledTrigger, event: Event, features: dict[str, float]) -> bool:
-    if each.condition is None:
-        return True
-    env: dict[str, Any] = {"event." + name: value for name, value in event.fields.items()}
-    return each.condition.test(env | features)
+class _Env:
+    """Names of a condition: `event.<field>`, and features, read only when the condition comes to them."""
 
+    __slots__ = ("_event", "_features", "_read", "_state")
 
-def _features(plan: Plan, state: State, each: CompiledTrigger) -> dict[str, float]:
-    """The features that the condition reads, just after the newest event."""
-    values = {name: plan.customer_features[place].default for place, name in each.features}
-    wanted = dict(each.features)
-    for bank in plan.banks:
-        if bank.keyed or not any(0 <= place - bank.row_at < len(bank.features) for place in wanted):
-            continue
-        cell = state.banks[bank.number].get("")
-        if cell is None:
-            continue
-        for place, value in read_cell(bank, cell, state.newest + 1):
-            if bank.row_at + place in wanted:
-                values[wanted[bank.row_at + place]] = value
-    return values
+    def __init__(self, each: CompiledTrigger, state: State, event: Event) -> None:
+        self._features, self._state, self._event = each.features, state, event
+        self._read: dict[str, float] = {}
+
+    def get(self, name: str, /) -> Any:
+        source = self._features.get(name)
+        if source is None:
+            return self._event.fields.get(name.removeprefix("event."))
+        if name not in self._read:
+            bank, default = source
+            cell = self._state.banks[bank.number].get("")
+            # Just after the newest event, which therefore counts.
+            values = [] if cell is None else read_cell(bank, cell, self._state.newest + 1)
+            self._read[name] = values[0][1] if values else default
+        return self._read[name]
+
+    def features(self) -> dict[str, float]:
+        """Every feature of the condition."""
+        return {name: self.get(name) for name in self._features}
 
 
 def _payload(each: CompiledTrigger, event: Event) -> dict[str, Any]:
