@@ -11,6 +11,7 @@ from kairos.demo.shopping import Moment
 
 BASELINES = ("popularity", "popularity_household", "random")
 MODELS = ("river", "lightgbm", "blend")
+PRIOR = 0.02  # what anybody would say of a mailed coupon before seeing the data
 _OFFER_WEIGHT = 50.0  # exposures worth of the overall rate that a new offer starts with
 _HOUSEHOLD_WEIGHT = 20.0  # the same for a household
 
@@ -102,8 +103,8 @@ class Predictions:
                 self.scores[model].append(float("nan") if known is None else float(known[i]))
             self.scores["popularity"].append(self._rates.offer(offer))
             self.scores["popularity_household"].append(self._rates.both(household, offer))
-            jitter = 1 + 0.001 * (self._random.random() - 0.5)
-            self.scores["random"].append(self._rates.overall * jitter)
+            # Any order, one rate: following the rate of each day would rank days against each other.
+            self.scores["random"].append(PRIOR * (1 + 0.001 * (self._random.random() - 0.5)))
             self._waiting.append((household, offer, offer in taken))
         self._moment += 1
 

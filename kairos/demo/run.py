@@ -102,7 +102,7 @@ def _replay(
     judged_from = train_on if told["trained"] else 0
     predictions, coupons = _arrays(replay.offers), _arrays(replay.coupons)
     kept = np.asarray(replay.offers.days) >= judged_from
-    quality = judgement.judge(predictions.where(kept))
+    quality = judgement.judge(predictions.where(kept).common(), against="popularity_household")
     for method in JUDGED:
         quality.setdefault(method, dict.fromkeys(("auc", "auc_ci", "log_loss", "ndcg", "ndcg_moments")))
     quality["period"] = _period(judged_from, total)
