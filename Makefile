@@ -10,7 +10,7 @@ demo: env ## replay real shopping data through the real path; DEMO_ARGS="--days 
 	$(PY) -m kairos demo $(DEMO_ARGS)
 
 test: env lint ## lint, types, and every test, real servers included
-	$(PY) -m pytest -q -m "not soak" $(TEST_ARGS)
+	$(PY) -m pytest -q -n 2 --dist loadfile -m "not soak" $(TEST_ARGS)
 
 up: env ## the whole stack until Ctrl-C; a second start goes on where it stopped
 	$(PY) -m kairos up $(UP_ARGS)
