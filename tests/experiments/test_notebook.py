@@ -101,8 +101,9 @@ def test_from_feast_rows_to_a_model_that_serving_uses(replayed: tuple[Stack, int
 
 def test_the_committed_notebook_holds_no_outputs_and_no_places() -> None:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
+    mend = f"python -m jupyter nbconvert --clear-output --inplace {NOTEBOOK}"
     for cell in notebook.cells:
-        assert not cell.get("outputs")
-        assert cell.get("execution_count") is None
-        assert "execution" not in cell.metadata
+        assert not cell.get("outputs"), mend
+        assert cell.get("execution_count") is None, mend
+        assert "execution" not in cell.metadata, mend
     assert not re.search(r"/(home|root|Users|tmp|work)/", NOTEBOOK.read_text())
