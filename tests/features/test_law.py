@@ -140,3 +140,17 @@ def test_a_quiet_year_leaves_no_tiles_and_no_keys() -> None:
     assert [tile[0] for tile in state.banks[by_name["paid"].number][""][0].values()] == [1]
     assert set(state.banks[by_name["paid_by_kind"].number]) == {"a", "b"}, "ever keeps its keys"
     assert state.banks[by_name["calls_by_reason"].number] == {}
+
+
+def test_old_detail_is_coarsened_so_that_tiles_are_bounded_whatever_happens() -> None:
+    p = plan()
+    log = [sale(n, NOON + n * DAY // 96) for n in range(96 * 100)]
+    state = folded(p, log)
+    encode(p, state)
+    tiles = state.banks[0][""][p.banks[0].tiles]
+    levels = [sum(place & 7 == level for place in tiles) for level in range(4)]
+    assert all(0 < count <= 200 for count in levels), levels
+    assert len(state.banks[0][""][p.banks[0].halves]) <= 41
+    late = sale("late", log[-1].time - 60 * DAY)
+    assert fold(p, state, late, 0, len(log)) is Fate.FOLDED
+    assert len(tiles) <= sum(levels), "a late event lands in the tile that its age asks for"

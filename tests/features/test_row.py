@@ -123,6 +123,20 @@ def test_a_state_reads_the_same_before_and_after_it_is_settled(log: Sequence[Eve
     assert (row(p, again, at, at).tobytes(), cross(p, again, at, keys, at).tobytes()) == before
 
 
+@given(st.integers(0, 10 * DAY), st.integers(-(7 * DAY), 7 * DAY).map(lambda ms: ms // 60), st.data())
+@settings(max_examples=150, deadline=None)
+def test_at_the_very_edge_of_a_window_too(begin: int, off: int, data: st.DataObject) -> None:
+    p = plan()
+    window = data.draw(st.sampled_from([7 * DAY, 28 * DAY, 84 * DAY]))
+    old = NOON + begin
+    at = old + window + off
+    newest = at - data.draw(st.integers(1, DAY))
+    state = folded(p, [sale(1, old), sale(2, newest)])
+    unsettled = row(p, state, at, at).tobytes()
+    settle(p, state)
+    assert row(p, state, at, at).tobytes() == unsettled
+
+
 @pytest.mark.parametrize("off", [-1, 1])
 def test_a_window_is_exact_but_for_half_a_hundredth_at_its_edge(off: int) -> None:
     p = plan()
