@@ -64,16 +64,16 @@ class FeastDoor:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.spine = self.folder / "customer_state.parquet"
         where = urlsplit(redis_url)
-        database = where.path.strip("/") or "0"
+        address = f"{where.hostname}:{where.port or 6379},db={where.path.strip('/') or '0'}"
+        for key in ("username", "password"):
+            if given := getattr(where, key):
+                address += f",{key}={given}"
         with _quiet():
             config = feast.RepoConfig(
                 project=project,
                 provider="local",
                 registry={"registry_type": "sql", "path": f"sqlite:///{self.folder}/registry.db"},
-                online_store={
-                    "type": "redis",
-                    "connection_string": f"{where.hostname}:{where.port or 6379},db={database}",
-                },
+                online_store={"type": "redis", "connection_string": address},
                 offline_store={"type": "duckdb"},
                 entity_key_serialization_version=3,
                 repo_path=self.folder,
