@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 import lightgbm as lgb
@@ -10,7 +11,6 @@ from numpy.typing import NDArray
 
 from experiments.attribution import Example
 from experiments.measures import auc, log_loss
-from models.placement import DAY_MS
 from models.scorers.lightgbm_ranker import artefact
 
 # Small trees, few features for each and much shrinkage, as conversions are few; compared on the grocery year
@@ -57,17 +57,20 @@ class Trained:
 
 
 def train(
-    examples: Sequence[Example], params: Mapping[str, Any] | None = None, validation: float = 0.2
+    examples: Sequence[Example],
+    params: Mapping[str, Any] | None = None,
+    validation: float = 0.2,
+    zone: tzinfo = UTC,
 ) -> Trained:
     """Find the number of trees on the last `validation` share of days, then train on all with so many.
 
-    The metrics are those of the first step, on days it had not seen. Examples are not reweighted, so that
+    Days are those of `zone`: cut elsewhere, the last "day" of a shop is only its evening. The metrics are those of the first step, on days it had not seen. Examples are not reweighted, so that
     the scores stay probabilities. The same examples give the same model. Errors: TooFew when either part
     has no conversion.
     """
     if not examples:
         raise TooFew("training: expected examples, found none; let some attribution windows close first")
-    names, x, y, days = table(examples)
+    names, x, y, days = table(examples, zone)
     edge = _edge(days, validation)
     early, late = days < edge, days >= edge
     for part, mask in (("earlier", early), ("last", late)):
@@ -112,7 +115,7 @@ def train(
 
 
 def table(
-    examples: Sequence[Example],
+    examples: Sequence[Example], zone: tzinfo = UTC
 ) -> tuple[tuple[str, ...], NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
     """(names, x, y, day number) of examples; names of the newest lead, what others lack is NaN."""
     newest = max(examples, key=lambda example: (example.at, example.decision_id, example.offer))
@@ -129,7 +132,8 @@ def table(
         for into, out_of in places[example.names]:
             x[n, into] = example.x[out_of]
     y = np.array([example.label for example in examples], dtype=np.int64)
-    days = np.array([example.at // DAY_MS for example in examples], dtype=np.int64)
+    local = (datetime.fromtimestamp(example.at / 1000, zone) for example in examples)
+    days = np.array([moment.toordinal() for moment in local], dtype=np.int64)
     return names, x, y, days
 
 

@@ -52,7 +52,7 @@ def run(settings: Settings, *, placement: str, alias: str) -> int:
     console.print(f"{len(log.examples):,} offers shown, {sum(e.label for e in log.examples):,} answered")
     refuse_leaks(bus, settings, plan, catalogue, log.served[-AUDITED:])
     try:
-        trained = train(log.examples)
+        trained = train(log.examples, zone=catalogue.zone)
     except TooFew as few:
         console.print(str(few))
         return NOT_YET
