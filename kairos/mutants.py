@@ -5,21 +5,33 @@ the tests that have to notice. A mutant that its tests do not notice is a hole i
 """
 
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
+from rich.table import Table
+
+from kairos.kafka_local import JARS
+from kairos.local import spawn
 
 ROOT = Path(__file__).resolve().parent.parent
 LIST = ROOT / "tests" / "mutants.toml"
+# The copy's modules must be the ones that are tested, though this checkout is installed beside it.
+OWN_MODULES = "tests/test_floors.py::test_rooms_come_from_this_checkout"
 TESTS_FAILED = 1  # pytest's exit code when tests ran and some failed; others mean that nothing was shown
 LONGEST_S = 240.0
+_FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 
 
 class BadMutant(Exception):
@@ -37,20 +49,43 @@ class Mutant:
     replace: str
     tests: tuple[str, ...]
 
-    def apply(self, tree: Path) -> None:
-        """Plant the fault in a copy of the tree.
+    def mutated(self, tree: Path) -> str:
+        """The text of the file with the fault in it.
 
-        Errors: `BadMutant` when the text does not stand there exactly once.
+        Errors: `BadMutant` when the text does not stand there exactly once, or stays as it was.
         """
         path = tree / self.file
         text = path.read_text() if path.exists() else ""
         found = text.count(self.find)
-        if found != 1:
+        if found != 1 or self.find == self.replace:
             raise BadMutant(
-                f"mutant {self.name}: expected the text once in {self.file}, found it {found} times: "
-                f"{self.find!r}; bring tests/mutants.toml up to date"
+                f"mutant {self.name}: expected the text once in {self.file} and another instead of it, found "
+                f"it {found} times: {self.find!r}; bring tests/mutants.toml up to date"
             )
-        path.write_text(text.replace(self.find, self.replace))
+        return text.replace(self.find, self.replace)
+
+    def apply(self, tree: Path) -> None:
+        """Plant the fault in a copy of the tree. Errors: `BadMutant`."""
+        text = self.mutated(tree)
+        path = tree / self.file
+        path.write_text(text)
+        # Bytecode is known by its source's size and second: neither need have changed.
+        for cached in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
+            cached.unlink()
+
+
+class Tried(NamedTuple):
+    """What the tests said: pytest's exit code, how long it took, the first that failed, the last lines."""
+
+    code: int
+    seconds: float
+    by: str
+    output: str
+
+    @property
+    def caught(self) -> bool:
+        """Whether a test failed."""
+        return self.code == TESTS_FAILED
 
 
 def listed() -> list[Mutant]:
@@ -60,41 +95,59 @@ def listed() -> list[Mutant]:
 
 
 def run(only: str | None = None) -> int:
-    """Run every mutant (or one); 0 when the tests turned red for each of them and green without."""
+    """Run every mutant, or those whose names match the pattern `only` (`push-*`).
+
+    0 when the tests were green without a mutant and red with each.
+    """
     console = Console()
-    chosen = [mutant for mutant in listed() if only in (None, mutant.name)]
+    chosen = [mutant for mutant in listed() if fnmatchcase(mutant.name, only or "*")]
     if not chosen:
-        console.print(f"expected a mutant's name, found {only!r}; see {LIST}")
+        console.print(f"expected the name of a mutant or a pattern, found {only!r}; see {LIST}")
         return 2
-    failed = []
-    with tempfile.TemporaryDirectory(prefix="kairos-mutants-") as folder:
-        plain = _copy(Path(folder) / "plain")
-        selections = sorted({selection for mutant in chosen for selection in mutant.tests})
+    tried: dict[Mutant, Tried] = {}
+    with tempfile.TemporaryDirectory(prefix="kairos-mutants-") as name:
+        folder = Path(name)
+        plain = _copy(folder / "plain")
+        selections = [OWN_MODULES, *sorted({each for mutant in chosen for each in mutant.tests})]
         console.print(f"without a mutant: {len(selections)} selections of tests", highlight=False)
-        code, output = _tests(plain, selections, longest_s=4 * LONGEST_S)
-        if code != 0:
-            console.print(f"expected the tests to be green without a mutant:\n{output}")
+        green = _test(plain, selections, folder / "green.log", longest_s=4 * LONGEST_S)
+        if green.code != 0:
+            console.print("expected the tests to be green without a mutant:")
+            console.print(green.output, highlight=False, markup=False)
             return 1
+        console.print(f"green in {green.seconds:.0f} s", highlight=False)
         for number, mutant in enumerate(chosen, 1):
-            tree = _copy(Path(folder) / mutant.name)
+            # With the bytecode that the green run has left: nothing but the mutated file is compiled again.
+            tree = shutil.copytree(plain, folder / mutant.name, symlinks=True)
             mutant.apply(tree)
-            started = time.monotonic()
-            code, output = _tests(tree, mutant.tests, longest_s=LONGEST_S)
+            found = tried[mutant] = _test(tree, mutant.tests, folder / f"{mutant.name}.log", LONGEST_S)
             shutil.rmtree(tree)
-            caught = code == TESTS_FAILED
-            word = "[green]caught[/]" if caught else f"[red]SURVIVED (pytest exit {code})[/]"
-            took = time.monotonic() - started
-            console.print(f"{number:>3}/{len(chosen)}  {word}  {mutant.name}: {mutant.rule}  ({took:.0f} s)")
-            if not caught:
-                failed.append(mutant.name)
-                console.print(output, highlight=False, markup=False)
+            word = "[green]caught[/]" if found.caught else f"[red]SURVIVED (pytest exit {found.code})[/]"
+            console.print(f"{number:>3}/{len(chosen)}  {word}  {mutant.name} ({found.seconds:.0f} s)")
+            if not found.caught:
+                console.print(found.output, highlight=False, markup=False)
+    console.print(_table(tried))
+    missed = [mutant.name for mutant, found in tried.items() if not found.caught]
+    total = green.seconds + sum(found.seconds for found in tried.values())
     console.print(
-        f"{len(chosen) - len(failed)} of {len(chosen)} mutants caught" + (f"; not: {failed}" * bool(failed))
+        f"{len(chosen) - len(missed)} of {len(chosen)} mutants caught in {total:.0f} s", style="bold"
     )
-    return 1 if failed else 0
+    if missed:
+        console.print(f"not caught: {', '.join(missed)}; sharpen their tests", style="red")
+    return 1 if missed else 0
+
+
+def _table(tried: dict[Mutant, Tried]) -> Table:
+    table = Table("mutant", "the rule it breaks", "caught by", box=None, header_style="bold")
+    table.add_column("s", justify="right")
+    for mutant, found in tried.items():
+        by = found.by.rpartition("::")[2] if found.caught else "[red]nothing[/]"
+        table.add_row(mutant.name, mutant.rule, by.partition("[")[0] or by, f"{found.seconds:.0f}")
+    return table
 
 
 def _copy(to: Path) -> Path:
+    """The files of this checkout, new ones too; what was fetched for Kafka is shared."""
     listing = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
     )
@@ -102,17 +155,29 @@ def _copy(to: Path) -> Path:
         if (ROOT / name).is_file():
             (to / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, to / name)
+    if (ROOT / JARS).is_dir():
+        (to / JARS).parent.mkdir(parents=True, exist_ok=True)
+        (to / JARS).symlink_to(ROOT / JARS)
     return to
 
 
-def _tests(tree: Path, selections: list[str] | tuple[str, ...], longest_s: float) -> tuple[int, str]:
-    """pytest's exit code over the selections in that tree; a run that hangs counts as red."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *selections]
-    environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+def _test(tree: Path, selections: Iterable[str], log: Path, longest_s: float) -> Tried:
+    """Run the selections in that tree to the first failure; a run that hangs counts as one.
+
+    Always with the same seed: a property test that notices today notices tomorrow.
+    """
+    words = ["-q", "-x", "-p", "no:cacheprovider", "--hypothesis-seed=0", "--tb=short", "-rfE"]
+    command = [sys.executable, "-m", "pytest", *words, *selections]
+    started = time.monotonic()
+    process = spawn(command, log, env={**os.environ, "PYTHONPATH": str(tree)}, cwd=tree)
     try:
-        done = subprocess.run(
-            command, cwd=tree, env=environment, capture_output=True, text=True, timeout=longest_s, check=False
-        )
+        code = process.wait(longest_s)
     except subprocess.TimeoutExpired:
-        return TESTS_FAILED, f"no end within {longest_s:.0f} s"
-    return done.returncode, (done.stdout + done.stderr)[-3_000:]
+        return Tried(TESTS_FAILED, longest_s, f"no end within {longest_s:.0f} s", "")
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)  # its servers are bound to it
+            process.wait()
+    output = log.read_text(errors="replace")
+    first = _FAILED.search(output)
+    return Tried(code, time.monotonic() - started, first[1] if first else "", output[-3_000:])

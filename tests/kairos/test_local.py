@@ -1,5 +1,6 @@
 """Local servers: ready when they answer, restarted in place, and never left behind."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -99,11 +100,17 @@ def test_servers_die_with_the_process_that_started_them(tmp_path: Path, how: str
     pids = [int(pid) for pid in parent.stdout.readline().split()]
     parent.stdout.close()
     assert len(pids) == 2
-    if how.startswith("SIG"):
-        assert all(alive(pid) for pid in pids)
-        parent.send_signal(signal.Signals[how])
-    parent.wait(20)
-    assert all(gone(pid) for pid in pids)
+    try:
+        if how.startswith("SIG"):
+            assert all(alive(pid) for pid in pids)
+            parent.send_signal(signal.Signals[how])
+        parent.wait(20)
+        assert all(gone(pid) for pid in pids)
+    finally:  # a test that fails leaves nothing behind either
+        parent.kill()
+        for pid in filter(alive, pids):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def test_a_child_is_not_started_from_a_thread_that_may_end_before_us(tmp_path: Path) -> None:
