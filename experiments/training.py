@@ -64,9 +64,9 @@ def train(
 ) -> Trained:
     """Find the number of trees on the last `validation` share of days, then train on all with so many.
 
-    Days are those of `zone`: cut elsewhere, the last "day" of a shop is only its evening. The metrics are those of the first step, on days it had not seen. Examples are not reweighted, so that
-    the scores stay probabilities. The same examples give the same model. Errors: TooFew when either part
-    has no conversion.
+    Days are those of `zone`: cut elsewhere, the last "day" of a shop is only its evening. The metrics are
+    those of the first step, on days it had not seen. Examples are not reweighted, so that the scores stay
+    probabilities. The same examples give the same model. Errors: TooFew when either part has no conversion.
     """
     if not examples:
         raise TooFew("training: expected examples, found none; let some attribution windows close first")

@@ -31,7 +31,8 @@ def run(*, seeds: int, days: int, kills: int) -> int:
     PAGE.write_text(
         "# Soak\n\nPrinted by `make soak`: replays of real shopping during which the processes and both "
         "Redis servers are killed\n(SIGKILL) and started again, compared with the log and with the run "
-        f"without kills. {days} days, {datetime.now(UTC):%Y-%m-%d},\nrevision {revision}.\n\n{table(outcomes)}\n"
+        f"without kills. {days} days,\n{datetime.now(UTC):%Y-%m-%d}, revision {revision}.\n\n"
+        f"{table(outcomes)}\n"
     )
     console.print(f"{sum(kept)} of {len(kept)} runs sound; the table is in {PAGE}")
     return 0 if all(kept) else 1

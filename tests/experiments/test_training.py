@@ -1,3 +1,5 @@
+from zoneinfo import ZoneInfo
+
 import lightgbm as lgb
 import numpy as np
 import pytest
@@ -77,7 +79,19 @@ def test_names_of_the_newest_example_lead() -> None:
     names, x, y, days = table([new, old])
     assert names == ("b", "a")
     np.testing.assert_array_equal(x, [[3, 4], [np.nan, 1]])
-    assert (y.tolist(), days.tolist()) == ([1, 0], [0, 0])
+    assert y.tolist() == [1, 0]
+    assert days[0] == days[1]
+
+
+def test_days_are_those_of_the_zone() -> None:
+    midnight_utc = 1_483_228_800_000
+    x = np.array([1], dtype=np.float32)
+    evening, noon = (
+        Example(str(at), "c", "o", at, ("a",), x, 0, "p")
+        for at in (midnight_utc + 3_600_000, midnight_utc - 7 * 3_600_000)
+    )
+    assert len(set(table([evening, noon], ZoneInfo("America/New_York"))[3])) == 1
+    assert len(set(table([evening, noon])[3])) == 2
 
 
 def test_audit_passes_what_can_be_had_again() -> None:
