@@ -247,7 +247,7 @@ class MemoryStore:
         self.wakes: dict[int, dict[str, int]] = {}
         self.lives: int | None = None
 
-    def _effect(self) -> None:
+    def effect(self) -> None:
         if self.lives is not None:
             if self.lives == 0:
                 raise Crash
@@ -258,14 +258,14 @@ class MemoryStore:
 
     def write_many(self, states: Sequence[tuple[str, bytes, int]]) -> None:
         for customer, blob, _ in states:
-            self._effect()  # a pipeline may be cut anywhere
+            self.effect()  # a pipeline may be cut anywhere
             self.blobs[customer] = blob
 
     def watermarks(self) -> dict[int, int]:
         return dict(self.marks)
 
     def set_watermark(self, partition: int, ms: int) -> None:
-        self._effect()
+        self.effect()
         self.marks[partition] = ms
 
     def due(self, partition: int, before_ms: int) -> list[str]:
@@ -273,7 +273,7 @@ class MemoryStore:
 
     def set_wakes(self, partition: int, wakes: Mapping[str, int | None]) -> None:
         for customer, at in wakes.items():
-            self._effect()
+            self.effect()
             if at is None:
                 self.wakes.setdefault(partition, {}).pop(customer, None)
             else:
@@ -281,13 +281,16 @@ class MemoryStore:
 
 
 class PaperOutlet:
-    """An `Outlet` that keeps what is published."""
+    """An `Outlet` that keeps what is published, and dies when its store does."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: MemoryStore) -> None:
         self.messages: list[Message] = []
+        self._store = store
 
     def publish(self, messages: Sequence[Message]) -> None:
-        self.messages += messages
+        for message in messages:
+            self._store.effect()
+            self.messages.append(message)
 
 
 def behaviour_log(days: int, customers: int, seed: int = 7, events_a_day: int = 60) -> list[list[Record]]:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 import pytest
@@ -45,7 +46,7 @@ class Process:
     def __init__(self, plan: Plan, store: MemoryStore, cached: int = 50_000) -> None:
         self.counters = Counters(NoRedis(), "behaviour")
         self.counters.due = lambda: False  # type: ignore[method-assign]
-        self.outlet = PaperOutlet()
+        self.outlet = PaperOutlet(store)
         folding = BehaviourFold(
             plan, store, PARTITIONS, StateCache(cached), self.counters, store.watermarks()
         )
@@ -111,7 +112,7 @@ def test_a_crash_at_any_effect_ends_in_the_same_states_and_triggers(
     plan: Plan, logs: list[list[Record]], whole: tuple[MemoryStore, list[Message]]
 ) -> None:
     effects = 0
-    for lives in range(0, 360, 9):
+    for lives in range(0, 560, 13):
         store = MemoryStore()
         store.lives = lives
         process = Process(plan, store)
@@ -202,6 +203,29 @@ def test_a_tick_read_again_wakes_nobody_early(plan: Plan) -> None:
     found = fired(process.outlet.messages + again.read(logs, 100))
     assert found == expected
     assert cut.blobs == whole.blobs
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_a_crash_at_every_effect_of_a_wake_up_still_fires_it(plan: Plan, size: int) -> None:
+    end = MONDAY + 2 * DAY
+    logs = records(INVITED, Tick(end), Tick(end + 5_000), Tick(end + DAY), customer=WHO)
+    whole = MemoryStore()
+    expected = fired(Process(plan, whole).read(logs, size))
+    assert len(expected) == 2
+    for lives in range(14):
+        store = MemoryStore()
+        store.lives = lives
+        process, left = Process(plan, store), polls_of(logs, size)
+        with suppress(Crash):
+            while left:
+                process.stage.take([left[0]])
+                left.pop(0)  # the engine's cursor is right behind what was done
+        store.lives = None
+        again = Process(plan, store)
+        for poll in left:
+            again.stage.take([poll])
+        assert fired(process.outlet.messages + again.outlet.messages) == expected, lives
+        assert (store.blobs, store.wakes, store.marks) == (whole.blobs, whole.wakes, whole.marks), lives
 
 
 def test_the_cache_lets_go_of_what_is_too_much(plan: Plan, logs: list[list[Record]]) -> None:
