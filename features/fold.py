@@ -73,6 +73,8 @@ def fold(plan: Plan, state: State, event: Event, partition: int, position: int) 
     if time > newest:
         state.newest = newest = time
     age, fields, banks = newest - time, event.fields, state.banks
+    if age:
+        state.ordered = False
     truths = [condition(fields) for condition in program.conditions]
     for (
         bank,

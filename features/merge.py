@@ -15,27 +15,29 @@ def settle(plan: Plan, state: State) -> None:
 
     Changes no value that `features.row` reads: reading treats a tile as if it had been coarsened already.
     """
-    newest = state.newest
+    newest, ordered = state.newest, state.ordered
     for bank, cells in zip(plan.banks, state.banks, strict=True):
         if not cells:
             continue
         limits = bounds(bank, newest) if bank.tiles >= 0 else []
         horizons = [newest // length - HALF_LIVES_KEPT for length in bank.aggregate.half_lives]
         for cell in cells.values():
-            # Most cells of a family hold one tile or none, and need no look.
-            if limits and (tiles := cell[bank.tiles]) and (len(tiles) > 1 or next(iter(tiles)) < limits[0]):
+            # Of tiles in order the first is the oldest: when it may stay, so may all.
+            if limits and (tiles := cell[bank.tiles]) and (not ordered or next(iter(tiles)) < limits[0]):
                 cell[bank.tiles] = coarsened(bank, tiles, limits)
             if bank.halves >= 0:
                 for slot, horizon in enumerate(horizons, start=bank.halves):
-                    kept = cell[slot]
-                    cell[slot] = {i: kept[i] for i in sorted(kept) if i >= horizon}
+                    if (kept := cell[slot]) and (not ordered or next(iter(kept)) < horizon):
+                        cell[slot] = {i: kept[i] for i in sorted(kept) if i >= horizon}
         if max(bank.ever, bank.first, bank.last, bank.newest) < 0:
             cells = {key: cell for key, cell in cells.items() if any(cell)}
-        state.banks[bank.number] = {key: cells[key] for key in sorted(cells)} if bank.keyed else cells
+        keys = sorted(cells)
+        state.banks[bank.number] = cells if keys == list(cells) else {key: cells[key] for key in keys}
     oldest = newest - plan.lateness_ms
     state.recent = {mark: time for mark, time in state.recent.items() if time >= oldest}
     state.applied = dict(sorted(state.applied.items()))
     state.memory = {name: state.memory[name] for name in sorted(state.memory)}
+    state.ordered = True
 
 
 def merge(plan: Plan, a: State, b: State) -> State:
@@ -49,6 +51,7 @@ def merge(plan: Plan, a: State, b: State) -> State:
             raise UnknownPlan(state.digest, plan.digest)
     both = State(plan.digest, len(plan.banks))
     both.newest = max(a.newest, b.newest)
+    both.ordered = False
     both.applied = _joined(a.applied, b.applied, max)
     both.recent = _joined(a.recent, b.recent, max)
     both.memory = copy.deepcopy(_joined(a.memory, b.memory, max))

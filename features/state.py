@@ -38,10 +38,11 @@ class State:
 
     `newest`: time of its newest event, ms, -1 when none. `applied`: for each partition of the log the last
     position folded in. `banks`: for each aggregate the cells by key. `recent`: hashes of the ids of recent
-    events with their times, by which repeats are known. `memory`: what the triggers remember.
+    events with their times, by which repeats are known. `memory`: what the triggers remember. `ordered`: no
+    event came after a later one since the state was last settled, so its tiles are in order already.
     """
 
-    __slots__ = ("applied", "banks", "digest", "memory", "newest", "recent")
+    __slots__ = ("applied", "banks", "digest", "memory", "newest", "ordered", "recent")
 
     def __init__(self, digest: str, banks: int) -> None:
         self.digest = digest
@@ -50,6 +51,7 @@ class State:
         self.banks: list[dict[str, Cell]] = [{} for _ in range(banks)]
         self.recent: dict[int, int] = {}
         self.memory: dict[str, list[Any]] = {}
+        self.ordered = True
 
 
 def pack(state: State) -> bytes:
@@ -99,6 +101,7 @@ def unpack(blob: bytes, digest: str) -> State:
         for mark in struct.unpack(f"<{len(marks) // 8}Q", marks):
             state.recent[mark] = time
     state.memory = memory
+    state.ordered = True
     return state
 
 

@@ -95,12 +95,18 @@ def risen(bank: Bank, place: int, limits: list[int]) -> int:
 
 
 def coarsened(bank: Bank, tiles: dict[int, Any], limits: list[int]) -> dict[int, Any]:
-    """The same tiles, in order, each where it belongs under these bounds."""
-    places = sorted(tiles)
+    """The same tiles, in order, each where it belongs under these bounds; what `risen` says of each."""
     kept: dict[int, Any] = {}
-    for place in places:
-        if place >= limits[0]:
-            kept[place] = tiles[place]
-        elif (higher := risen(bank, place, limits)) >= 0:
-            kept[higher] = total(kept[higher], tiles[place]) if higher in kept else tiles[place]
+    level = len(limits) - 1
+    for place in sorted(tiles):
+        # From the oldest on, levels only fall.
+        while level and place >= limits[level - 1]:
+            level -= 1
+        if level > place & 7 or place < limits[-1]:
+            place_now = risen(bank, place, limits)
+            if place_now < 0:
+                continue
+        else:
+            place_now = place
+        kept[place_now] = total(kept[place_now], tiles[place]) if place_now in kept else tiles[place]
     return kept
