@@ -56,6 +56,8 @@ def load(folder: Path, plan: Plan, table: Path | None = None) -> Catalogue:
     """
     faults: list[Fault] = []
     declared = read(folder, table, faults)
+    if faults and not declared.offers:
+        raise PlaybookRefused(faults)  # without offers every placement and rule would look wrong
     zone = ZoneInfo(plan.playbook.timezone)
     assortments = {
         placement.name: _assort(placement, declared, plan, zone, faults) for placement in declared.placements

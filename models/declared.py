@@ -62,6 +62,8 @@ def read(folder: Path, table: Path | None, faults: list[Fault]) -> Declared:
     declared = Declared([p for p, _ in placements], [r for r, _ in rules], [o for o, _ in offers])
     if name is not None:
         declared.offers += read_offers(table if table is not None else folder / name, faults)
+        if faults and not declared.offers:
+            return declared  # without offers every placement and rule would look wrong
     names = [placement.name for placement in declared.placements]
     groups = sorted({offer.group for offer in declared.offers})
     for placement, written in placements:

@@ -167,7 +167,7 @@ def test_the_grocery_playbook_is_what_a_grocer_needs() -> None:
     # A redemption is dated at midnight and reported after its day, which once a year has 25 hours.
     assert plan.lateness_ms == 2 * DAY
     assert {feature.match for feature in plan.cross_features} == {
-        "offer",
+        "campaign",
         "campaign_type",
         "department",
         "category",
