@@ -50,7 +50,7 @@ def compile_plan(playbook: Playbook) -> Plan:
     >>> from features.declare import load
     >>> plan = compile_plan(load(Path("playbooks/grocery")))
     >>> plan.customer_features[0].name, plan.cross_features[0].match
-    ('spend_count_7d', 'offer')
+    ('spend_count_7d', 'campaign')
     """
     banks = []
     starts = {False: 0, True: 0}
