@@ -6,21 +6,27 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
+from events.faults import Refusal
+
 log = logging.getLogger("kairos.bus")
 
 MAX_MESSAGE_BYTES = 32_000_000
 """What a bus must pass: an event of 10 MB still fits when base64 has made it a dead letter."""
 
 
-class BusUnavailable(Exception):
+class BusUnavailable(Refusal):
     """The bus does not answer, or takes no records; the message names its address and what to do."""
 
+    exit_code = 3
 
-class PositionLost(Exception):
+
+class PositionLost(Refusal):
     """The record behind a reader's position is not there to be read: trimmed, or of another bus.
 
     Who read on would miss records unknowingly.
     """
+
+    exit_code = 4
 
     def __init__(self, place: str, after: int, first: int, last: int) -> None:
         gone = "those before are trimmed" if first > after + 1 else "was the bus emptied or exchanged?"

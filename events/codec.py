@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import orjson
 
-from events.envelope import Event, Tick
+from events.envelope import MARK, Event, Tick
 
 MAX_EVENT_BYTES = 1_000_000
 """A longer event is refused as `too_long`: nothing a customer does needs a megabyte to tell."""
@@ -15,7 +15,6 @@ MAX_EVENT_BYTES = 1_000_000
 MAX_ID = 256
 """Ids, types, sources and categories hold at most so many characters."""
 
-MARK_TYPE = "kairos.mark"
 
 Reason = Literal[
     "not_json",
@@ -222,7 +221,7 @@ def render_mark(before: int, source: str) -> bytes:
     >>> mark_before(parse_cloudevent(render_mark(1483246800000, "/shop")))
     1483246800000
     """
-    return render_cloudevent(MARK_TYPE, f"mark-{before}", source, {"before": render_time(before)})
+    return render_cloudevent(MARK, f"mark-{before}", source, {"before": render_time(before)})
 
 
 def mark_before(mark: CloudEvent) -> int:

@@ -1,11 +1,17 @@
 """The two records of the log: something that happened to a customer, and the time up to which all is read."""
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 Field = str | int | float | bool | bytes | None
 """What a field of an event may hold."""
+
+
+DECISION: Final = "kairos.decision"
+OUTCOME: Final = "kairos.outcome"
+TRIGGER: Final = "kairos.trigger"
+MARK: Final = "kairos.mark"
 
 
 class Event(msgspec.Struct, frozen=True, array_like=True, tag="e", tag_field="record"):

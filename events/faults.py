@@ -2,7 +2,17 @@
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
+
+
+class Refusal(Exception):
+    """An error whose message tells people all they need: the command line shows it without a traceback.
+
+    `exit_code` is what the process then ends with: 2 bad input, 3 something is away, 4 what is kept
+    does not fit together.
+    """
+
+    exit_code: ClassVar[int] = 1
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -39,13 +49,15 @@ class Fault(NamedTuple):
         return f"{where}: expected {self.expected}, found {self.found}{hint}"
 
 
-class PlaybookRefused(Exception):
+class PlaybookRefused(Refusal):
     """A playbook has faults; the message lists every one of them, a line each.
 
     >>> print(PlaybookRefused([Fault("events.toml", "", "a file", "none", "write it")]))
     1 fault in the playbook:
       events.toml: expected a file, found none; write it
     """
+
+    exit_code = 2
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)

@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from events.faults import Refusal
 
-class Leak(Exception):
+
+class Leak(Refusal):
     """Features whose served values cannot be had from the log before the moment; `features` counts rows."""
 
     def __init__(self, features: Mapping[str, int], rows: int, examples: Mapping[str, str]) -> None:

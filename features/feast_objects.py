@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from events.faults import Refusal
 from features.feast_store import BLOB_FIELD, FEATURE, JOIN_KEY, VIEW, field_of
 from features.feast_view import NEVER
 from features.plan import Plan
@@ -44,11 +45,11 @@ SERVICE = "customer_row"
 _TAG = "plan"
 
 
-class FieldsCollide(Exception):
+class FieldsCollide(Refusal):
     """Two features would share a field of Redis; rename one."""
 
 
-class NotInSpine(Exception):
+class NotInSpine(Refusal):
     """An instant was asked for that the spine does not hold; fold the log for it first."""
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from events.faults import Refusal
+
 MAGIC = b"K1"
 _HEAD = struct.Struct("<2sI")
 _BIG = 1
@@ -19,12 +21,16 @@ Tile = int | list[int]
 Cell = list[Any]
 
 
-class BlobDamaged(Exception):
+class BlobDamaged(Refusal):
     """The bytes are no whole state: cut short, altered, or of another kind."""
 
+    exit_code = 4
 
-class UnknownPlan(Exception):
+
+class UnknownPlan(Refusal):
     """The state was folded under another plan; fold the log again, or run the plan it names."""
+
+    exit_code = 4
 
     def __init__(self, found: str, expected: str) -> None:
         self.found, self.expected = found, expected

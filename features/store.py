@@ -3,6 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from events.faults import Refusal
+
+
+class StoreUnavailable(Refusal):
+    """The Redis of states did not answer at start; the message names its address and what to do."""
+
+    exit_code = 3
+
 
 class StateStore(Protocol):
     """States by customer, watermarks and wake-ups by partition of the log; times in ms.

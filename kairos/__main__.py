@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from events.faults import Refusal
 from kairos.settings import BadSettings, Settings, load
 
 Verb = Callable[[Settings, argparse.Namespace], int]
@@ -85,7 +86,7 @@ def train(settings: Settings, args: argparse.Namespace) -> int:
     """Train a LightGBM model on what was served, log it in MLflow and name it champion."""
     from kairos.train import run
 
-    return run(settings, placement=args.placement, alias=args.alias)
+    return run(settings, placements=args.placement, alias=args.alias)
 
 
 def features(settings: Settings, args: argparse.Namespace) -> int:
@@ -170,7 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--clock", choices=["wall", "events"], help="whose time decides")
     add(push)
     sub = add(train)
-    sub.add_argument("--placement", default="feed", help="placement whose decisions are learned from")
+    sub.add_argument("--placement", nargs="+", default=["feed"], help="placements to learn from")
     sub.add_argument("--alias", default="champion", help="alias to set in the registry")
     sub = add(features)
     sub.add_argument("action", choices=["apply"])
@@ -200,17 +201,14 @@ def _positive(text: str) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; 0 when it did what was asked, 2 for bad settings or input, 1 for anything else."""
-    from events.bus import BusUnavailable
-    from events.faults import PlaybookRefused
-
+    """Run one verb; 0 when it did what was asked, else the exit code of what stood in the way."""
     args = _parser().parse_args(argv)
     given = {key: getattr(args, key, None) for key in ("host", "port", "clock")}
     try:
         settings = load(args.settings, **given)
     except BadSettings as error:
         print(f"settings refused:\n{error}", file=sys.stderr)
-        return 2
+        return error.exit_code
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
@@ -219,12 +217,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         verb: Verb = args.verb
         return verb(settings, args)
-    except PlaybookRefused as error:
-        print(error, file=sys.stderr)
-        return 2
-    except BusUnavailable as error:
-        print(error, file=sys.stderr)
-        return 3
+    except Refusal as refusal:
+        print(refusal, file=sys.stderr)
+        return refusal.exit_code
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130

@@ -12,6 +12,7 @@ from importlib import resources
 from pathlib import Path
 
 from events.bus import MAX_MESSAGE_BYTES, BusUnavailable, connect
+from events.faults import Refusal
 from kairos.local import HOST, Server, ServerFailed, free_port, start_on_free_port
 
 JARS = Path("var/kafka")
@@ -26,7 +27,7 @@ log4j.appender.out.layout.ConversionPattern=%d %p %c{1} %m%n
 """
 
 
-class KafkaUnavailable(Exception):
+class KafkaUnavailable(Refusal):
     """A local Kafka cannot be had here; the message says why and what would help."""
 
 

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from events.faults import Refusal
+
 HOST = "127.0.0.1"
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 _PATIENCE_S = 10.0
@@ -28,7 +30,7 @@ _BIND_THEN_BECOME = (
 )
 
 
-class ServerFailed(Exception):
+class ServerFailed(Refusal):
     """A local server did not start or get ready; the message carries the end of its log."""
 
 

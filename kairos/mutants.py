@@ -22,6 +22,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from events.faults import Refusal
 from kairos.kafka_local import JARS
 from kairos.local import spawn
 
@@ -34,7 +35,7 @@ LONGEST_S = 240.0
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 
 
-class BadMutant(Exception):
+class BadMutant(Refusal):
     """An entry of the list cannot be applied; the message says which and why."""
 
 
@@ -99,7 +100,7 @@ def run(only: str | None = None) -> int:
 
     0 when the tests were green without a mutant and red with each.
     """
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 160)
     chosen = [mutant for mutant in listed() if fnmatchcase(mutant.name, only or "*")]
     if not chosen:
         console.print(f"expected the name of a mutant or a pattern, found {only!r}; see {LIST}")
@@ -138,11 +139,14 @@ def run(only: str | None = None) -> int:
 
 
 def _table(tried: dict[Mutant, Tried]) -> Table:
-    table = Table("mutant", "the rule it breaks", "caught by", box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    table.add_column("mutant", no_wrap=True)
+    table.add_column("the rule it breaks", ratio=3)
+    table.add_column("caught by", ratio=2)
     table.add_column("s", justify="right")
     for mutant, found in tried.items():
-        by = found.by.rpartition("::")[2] if found.caught else "[red]nothing[/]"
-        table.add_row(mutant.name, mutant.rule, by.partition("[")[0] or by, f"{found.seconds:.0f}")
+        by = found.by.rpartition("::")[2].partition("[")[0] if found.caught else "[red]nothing[/]"
+        table.add_row(mutant.name, mutant.rule, by, f"{found.seconds:.0f}")
     return table
 
 
@@ -166,7 +170,8 @@ def _test(tree: Path, selections: Iterable[str], log: Path, longest_s: float) ->
 
     Always with the same seed: a property test that notices today notices tomorrow.
     """
-    words = ["-q", "-x", "-p", "no:cacheprovider", "--hypothesis-seed=0", "--tb=short", "-rfE"]
+    words = ["-q", "-x", "-p", "no:cacheprovider", "--tb=short", "-rfE"]
+    words += ["--hypothesis-seed=0", "--hypothesis-profile=mutants"]
     command = [sys.executable, "-m", "pytest", *words, *selections]
     started = time.monotonic()
     process = spawn(command, log, env={**os.environ, "PYTHONPATH": str(tree)}, cwd=tree)

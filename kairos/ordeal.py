@@ -22,6 +22,7 @@ from kairos.settings import Settings, load
 from kairos.stack import PARTS, Stack
 from kairos.verify import parity, repeated_pushes
 from models import catalogue as offers
+from models.online import online_key
 
 SERVERS = ("bus", "state")
 SHORTEST_S, LONGEST_S = 0.3, 3.0
@@ -104,7 +105,7 @@ def undergo(folder: Path, *, days: int, seed: int, kills: int, kafka: bool = Fal
             states=1_000_000,
         )
         with redis.Redis.from_url(stack.settings.redis) as client:
-            packed = client.get(f"kairos:model:{FEED}")
+            packed = client.get(online_key(FEED))
         assert isinstance(packed, bytes)
         outcome = Outcome(
             seed=seed,

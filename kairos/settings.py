@@ -8,15 +8,17 @@ from typing import Any
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from events.faults import nearest
+from events.faults import Refusal, nearest
 from events.setup import Clock
 
 PREFIX = "KAIROS_"
 DEFAULT_FILE = Path("kairos.toml")
 
 
-class BadSettings(Exception):
+class BadSettings(Refusal):
     """A setting is unknown or has a value of the wrong kind; the message names each one."""
+
+    exit_code = 2
 
 
 class Settings(BaseSettings):

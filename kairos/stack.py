@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from events.faults import Refusal
 from kairos import stack_file
 from kairos.kafka_local import start_kafka
 from kairos.local import Server, free_port, spawn, start_redis
@@ -23,7 +24,7 @@ PARTS = ("intake", "behaviour", "learner", "serve", "push")
 log = logging.getLogger(__name__)
 
 
-class StackDown(Exception):
+class StackDown(Refusal):
     """A process of the stack ended or did not get ready; the message carries the end of its log."""
 
 

@@ -1,5 +1,6 @@
 """Train the batch model of a placement on what was served, and let the registry name it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -9,7 +10,8 @@ from rich.console import Console
 from events import topics
 from events.bus import Bus, connect
 from events.codec import decode
-from events.envelope import Tick
+from events.envelope import DECISION, OUTCOME, Tick
+from events.faults import Fault, PlaybookRefused, did_you_mean
 from experiments.attribution import Attribution, Example
 from experiments.registry import Registry
 from experiments.training import TooFew, train
@@ -20,9 +22,9 @@ from kairos.settings import Settings
 from kairos.verify import everything, parity
 from models import catalogue as offers
 from models.catalogue import Catalogue
+from models.online import online_key, registered_name
 from models.record import DecisionRecord, unpack
 from models.scorers.river_propensity import RiverScorer
-from serving.model_shelf import online_key, registered_name
 
 AUDITED = 200
 NOT_YET = 4
@@ -36,61 +38,63 @@ class Log:
     served: list[DecisionRecord]
 
 
-def run(settings: Settings, *, placement: str, alias: str) -> int:
-    """Train, register and name a model; 4 when there is too little to learn from yet.
+def run(settings: Settings, *, placements: Sequence[str], alias: str) -> int:
+    """Train, register and name a model of each placement; 4 when one has too little to learn from yet.
 
     Errors: `experiments.audit.Leak` when a served value cannot be had from the log before its moment.
     """
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     plan = compile_plan(load_playbook(settings.playbook))
     catalogue = offers.load(settings.playbook, plan, settings.catalogue)
+    unknown = [name for name in placements if name not in catalogue.placements]
+    if unknown:
+        hint = did_you_mean(unknown[0], catalogue.placements)
+        raise PlaybookRefused([Fault("offers.toml", "[[placement]]", unknown[0], "none", hint)])
     bus = connect(settings.bus, timeout_s=settings.wait_s)
-    console.print(
-        f"reading topic {topics.BEHAVIOUR} for decisions of placement {placement} and their outcomes"
-    )
-    log = read(bus, catalogue, placement)
-    console.print(f"{len(log.examples):,} offers shown, {sum(e.label for e in log.examples):,} answered")
-    refuse_leaks(bus, settings, plan, catalogue, log.served[-AUDITED:])
-    try:
-        trained = train(log.examples, zone=catalogue.zone)
-    except TooFew as few:
-        console.print(str(few))
-        return NOT_YET
+    console.print(f"reading topic {topics.BEHAVIOUR} for decisions and their outcomes")
+    logs = read(bus, catalogue, placements)
     registry = Registry(settings.mlflow)
-    name = registered_name(placement)
-    digest = blake2b(b"".join(e.decision_id.encode() for e in log.examples), digest_size=8).hexdigest()
-    version = registry.log_model(
-        name, trained.artefact(plan=plan.digest), "lightgbm", trained.metrics, trained.params, digest
-    )
-    registry.set_alias(name, alias, version)
-    console.print(f"{name} version {version} is now {alias}: " + _told(dict(trained.metrics)))
-    keep_online(settings, registry, placement, alias, console)
-    return 0
+    code = 0
+    for placement, log in logs.items():
+        answered = sum(example.label for example in log.examples)
+        console.print(f"{placement}: {len(log.examples):,} offers shown, {answered:,} answered")
+        refuse_leaks(bus, settings, plan, catalogue, log.served[-AUDITED:])
+        try:
+            trained = train(log.examples, zone=catalogue.zone)
+        except TooFew as few:
+            console.print(str(few))
+            code = NOT_YET
+            continue
+        name = registered_name(placement)
+        digest = blake2b(b"".join(e.decision_id.encode() for e in log.examples), digest_size=8).hexdigest()
+        artefact = trained.artefact(plan=plan.digest)
+        version = registry.log_model(name, artefact, "lightgbm", trained.metrics, trained.params, digest)
+        registry.set_alias(name, alias, version)
+        console.print(f"{name} version {version} is now {alias}: " + _told(dict(trained.metrics)))
+        keep_online(settings, registry, placement, alias, console)
+    return code
 
 
-def read(bus: Bus, catalogue: Catalogue, placement: str) -> Log:
-    """Every closed example and every decision record of a placement that the log holds."""
+def read(bus: Bus, catalogue: Catalogue, placements: Sequence[str]) -> dict[str, Log]:
+    """Every closed example and every decision record of these placements that the log holds."""
     attribution = Attribution.of(catalogue)
-    served: list[DecisionRecord] = []
+    logs = {placement: Log([], []) for placement in placements}
     newest: dict[int, int] = {}
     for record in everything(bus, topics.BEHAVIOUR):
         item = decode(record.value)
         if isinstance(item, Tick):
             newest[record.partition] = item.time
-        elif item.type == "kairos.decision" and item.fields["placement"] == placement:
+        elif item.type == DECISION and item.fields["placement"] in logs:
             packed = item.fields["record"]
-            assert isinstance(packed, bytes)
             attribution.decision(packed)
-            served.append(unpack(packed))
-        elif item.type == "kairos.outcome":
-            attribution.outcome(
-                str(item.fields["decision_id"]),
-                str(item.fields["offer"]),
-                str(item.fields["kind"]),
-                item.time,
-            )
-    examples = attribution.settle(min(newest.values())) if newest else []
-    return Log(examples, served)
+            logs[item.fields["placement"]].served.append(unpack(packed))
+        elif item.type == OUTCOME:
+            told = [str(item.fields[name]) for name in ("decision_id", "offer", "kind")]
+            attribution.outcome(told[0], told[1], told[2], item.time)
+    for example in attribution.settle(min(newest.values())) if newest else []:
+        if example.placement in logs:
+            logs[example.placement].examples.append(example)
+    return logs
 
 
 def refuse_leaks(

@@ -16,10 +16,11 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from events.bus import BusUnavailable
+from events.faults import Refusal
 from events.setup import Setup
 from serving import documents, messages
-from serving.backroom import Backroom, StillAway
-from serving.gate import LONGEST_BODY, Exposed, Gate, check_exposure
+from serving.backroom import Backroom
+from serving.gate import LONGEST_BODY, Gate, check_exposure
 from serving.problems import Fault, Problem, away
 from serving.redis_line import RedisAway
 from serving.routes import make_routes
@@ -32,6 +33,12 @@ KEEP_ALIVE_S: Final = 75
 STOPPING_S: Final = 10
 
 log = logging.getLogger("kairos.serving")
+
+
+class PortTaken(Refusal):
+    """Somebody else listens where the door should be."""
+
+    exit_code = 3
 
 
 def create_app(setup: Setup, failed: Callable[[BaseException], None] | None = None) -> FastAPI:
@@ -146,8 +153,8 @@ class _Server(uvicorn.Server):
 def run(setup: Setup, stop: threading.Event | None = None) -> None:
     """Serve until SIGINT, SIGTERM or `stop`; decisions that are recorded are relayed before it returns.
 
-    Errors: `PlaybookRefused`, `BusUnavailable`; `SystemExit` when Redis does not come, the port is taken or
-    the door would stand open to strangers. Each says what to do.
+    Errors: `PlaybookRefused`; `BusUnavailable`, `StoreUnavailable` when they do not come; `PortTaken`;
+    `Exposed` when the door would stand open to strangers. Each says what to do.
     """
     failures: list[BaseException] = []
 
@@ -155,10 +162,7 @@ def run(setup: Setup, stop: threading.Event | None = None) -> None:
         failures.append(error)
         server.should_exit = True
 
-    try:
-        app = create_app(setup, failed)
-    except Exposed as error:
-        raise SystemExit(str(error)) from None
+    app = create_app(setup, failed)
     server = _Server(
         uvicorn.Config(
             app,
@@ -196,9 +200,7 @@ def run(setup: Setup, stop: threading.Event | None = None) -> None:
 
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(both())
-    if failures and isinstance(failures[0], StillAway):
-        raise SystemExit(str(failures[0]))
     if failures:
         raise failures[0]
     if not server.started:
-        raise SystemExit(f"expected to listen on {setup.host}:{setup.port}, found it taken; set KAIROS_PORT")
+        raise PortTaken(f"expected to listen on {setup.host}:{setup.port}, found it taken; set KAIROS_PORT")

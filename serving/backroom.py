@@ -14,6 +14,7 @@ from events.setup import Setup
 from events.topics import DECISIONS, layout
 from features.declare import Playbook, load
 from features.plan import Plan, compile_plan
+from features.store import StoreUnavailable
 from models import catalogue as catalogues
 from models.catalogue import Catalogue
 from serving.decider import Decider
@@ -29,10 +30,6 @@ PROBE_S = 0.5
 SAY_EVERY_S = 5.0
 
 log = logging.getLogger("kairos.serving")
-
-
-class StillAway(Exception):
-    """Redis did not come within the time a start may take; the message says where it was looked for."""
 
 
 class Backroom:
@@ -69,7 +66,7 @@ class Backroom:
     async def open(self) -> None:
         """Read the playbook, wait for Redis and the bus, start the relay and the shelf.
 
-        Errors: `PlaybookRefused`; `StillAway` or `BusUnavailable` after `setup.wait_s`.
+        Errors: `PlaybookRefused`; `StoreUnavailable` or `BusUnavailable` after `setup.wait_s`.
         """
         self.line = RedisLine(self.setup.redis)
         await asyncio.to_thread(self._read)
@@ -154,7 +151,7 @@ class Backroom:
                 waited = time.monotonic() - started
                 self.missing["redis"] = str(error)
                 if waited >= self.setup.wait_s:
-                    raise StillAway(
+                    raise StoreUnavailable(
                         f"redis: expected an answer from {self.line.url} within {self.setup.wait_s:.0f} s, "
                         f"found none ({error}); start it (`make up` brings one) or set KAIROS_REDIS"
                     ) from None

@@ -6,6 +6,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from events.faults import Refusal
 from serving.problems import Fault, Problem
 
 LONGEST_BODY: Final = 1_000_000
@@ -13,8 +14,10 @@ OPEN_PATHS: Final = frozenset({"/health/live", "/health/ready", "/docs", "/opena
 """What may be read without a key: whether we live, and how to talk to us."""
 
 
-class Exposed(Exception):
+class Exposed(Refusal):
     """The door would listen where strangers reach it, and no key is set."""
+
+    exit_code = 2
 
 
 def check_exposure(host: str, api_key: str | None) -> None:

@@ -11,6 +11,7 @@ import msgspec
 from events.setup import Setup
 from features.plan import Plan
 from models.catalogue import Catalogue
+from models.online import CHAMPION, OnlineModel, online_key, registered_name, unpack
 from models.scorer import Scorer
 from models.scorers.blend import Blend
 from models.scorers.prior import Prior
@@ -19,20 +20,10 @@ from serving.redis_line import RedisAway, RedisLine
 
 ONLINE_EVERY_S: Final = 0.05
 CHAMPION_EVERY_S: Final = 1.0
-CHAMPION: Final = "champion"
 KIND: Final = "lightgbm"
 SQLITE: Final = "sqlite:///"
 
 log = logging.getLogger("kairos.models")
-
-
-class OnlineModel(msgspec.Struct, frozen=True):
-    """What the learner leaves in Redis: everything before `learned_to` (ms) is in it, `n` examples."""
-
-    version: str | int
-    learned_to: int
-    n: int
-    bytes: bytes
 
 
 class BatchModel(msgspec.Struct, frozen=True):
@@ -40,27 +31,6 @@ class BatchModel(msgspec.Struct, frozen=True):
 
     version: str
     scorer: Scorer
-
-
-def online_key(placement: str) -> str:
-    """Name the key of a placement's online model.
-
-    >>> online_key("feed")
-    'kairos:model:feed'
-    """
-    return f"kairos:model:{placement}"
-
-
-def registered_name(placement: str) -> str:
-    """Name under which the registry keeps a placement's trained models.
-
-    >>> registered_name("feed")
-    'kairos-feed'
-    """
-    return f"kairos-{placement}"
-
-
-_read_online = msgspec.msgpack.Decoder(OnlineModel).decode
 
 
 class ModelShelf:
@@ -116,7 +86,7 @@ class ModelShelf:
                 continue
             self._seen[source] = packed
             try:
-                model = _read_online(packed)
+                model = unpack(packed)
                 scorer = RiverScorer.from_snapshot(model.bytes, str(model.version))
             except (msgspec.DecodeError, ValueError) as error:
                 self._report(f"the online model of {source} cannot be read, the one before stays: {error}")

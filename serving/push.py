@@ -18,13 +18,13 @@ import orjson
 
 from events.bus import BusUnavailable, Message, PositionLost, Reader, Record
 from events.codec import BadEvent, parse_time, render_time
+from events.counters import counters_key
 from events.faults import Fault, PlaybookRefused, did_you_mean
 from events.setup import Setup
 from events.topics import PUSH_COMMANDS
-from serving.backroom import Backroom, StillAway
+from serving.backroom import Backroom
 from serving.decider import NotKnown
 from serving.messages import DecisionAnswer, DecisionRequest
-from serving.metrics import counters_key
 from serving.problems import Problem
 from serving.push_place import Fired, Place, pushed_key, read_trigger
 from serving.redis_line import Command, RedisAway
@@ -253,7 +253,7 @@ def _mark(command: dict[str, Any]) -> Command:
 def run(setup: Setup, stop: threading.Event) -> None:
     """Push until `stop`; recorded decisions are relayed before it returns.
 
-    Errors: `PlaybookRefused`, `BusUnavailable`; `SystemExit` when Redis does not come. Each says what to do.
+    Errors: `PlaybookRefused`; `BusUnavailable`, `StoreUnavailable` when they do not come.
     """
 
     async def both() -> None:
@@ -270,7 +270,4 @@ def run(setup: Setup, stop: threading.Event) -> None:
         finally:
             await room.close()
 
-    try:
-        asyncio.run(both())
-    except StillAway as error:
-        raise SystemExit(str(error)) from None
+    asyncio.run(both())

@@ -10,8 +10,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from events.bus import Message
-from events.codec import MARK_TYPE, BadEvent, CloudEvent, mark_before, parse_cloudevent, render_cloudevent
+from events.codec import BadEvent, CloudEvent, mark_before, parse_cloudevent, render_cloudevent
 from events.contract import Raw
+from events.envelope import MARK, OUTCOME
 from events.identity import partition_of
 from events.topics import DECISIONS, OUTCOMES
 from serving import documents, messages
@@ -25,7 +26,6 @@ JSON: Final = ("application/json",)
 CLOUDEVENTS: Final = ("application/cloudevents+json", "application/cloudevents-batch+json", *JSON)
 FUTURE_MS: Final = 300_000
 FLUSH_S: Final = 10.0
-OUTCOME_TYPE: Final = "kairos.outcome"
 
 _decision_request = messages.Reader(DecisionRequest)
 _outcome_report = messages.Reader(OutcomeReport)
@@ -79,7 +79,7 @@ def make_routes(room: Backroom) -> APIRouter:
         for place, piece in pieces:
             try:
                 event = parse_cloudevent(piece)
-                if event.type == MARK_TYPE:
+                if event.type == MARK:
                     marked = True
                     outgoing += _mark(room, event, piece, place)
                 else:
@@ -182,7 +182,7 @@ def _event(room: Backroom, event: Raw, piece: bytes) -> Message:
 def _mark(room: Backroom, event: CloudEvent, piece: bytes, place: str) -> list[Message]:
     """A mark speaks for all this door has taken, so it goes to every partition of every source topic."""
     if room.setup.clock != "events":
-        raise invalid(f"{place}.type", "an event that happened (marks only with --clock events)", MARK_TYPE)
+        raise invalid(f"{place}.type", "an event that happened (marks only with --clock events)", MARK)
     mark_before(event)
     topics = (*room.playbook.contracts.topics, DECISIONS, OUTCOMES)
     return [
@@ -208,7 +208,7 @@ def _outcome(room: Backroom, report: OutcomeReport, place: str, now: int) -> Mes
         raise invalid(f"{place}.time", "an instant that is not in the future", show(report.time))
     named = report.outcome_id or f"{report.decision_id} {report.offer} {report.kind}"
     data: dict[str, Any] = {"decision_id": report.decision_id, "offer": report.offer, "kind": report.kind}
-    value = render_cloudevent(OUTCOME_TYPE, named, "kairos/serving", data, time)
+    value = render_cloudevent(OUTCOME, named, "kairos/serving", data, time)
     partition = partition_of(customer, room.setup.partitions)
     return Message(OUTCOMES, partition, customer.encode(), value)
 

@@ -6,15 +6,15 @@ from typing import Final, Protocol
 import msgspec
 
 from events.bus import Message, Record
-from events.codec import MARK_TYPE, BadEvent, CloudEvent, encode, mark_before, parse_cloudevent, shown
+from events.codec import BadEvent, CloudEvent, encode, mark_before, parse_cloudevent, shown
 from events.contract import Contracts, Raw
 from events.dead_letters import dead_letter
-from events.envelope import Event, Tick
+from events.envelope import MARK, OUTCOME, Event, Tick
 from events.identity import Id, partition_of
 from events.topics import BEHAVIOUR, DECISIONS, OUTCOMES
 from stream.clock import SourceClock
 from stream.counters import Counters
-from stream.feedback import MAX_FUTURE_MS, OUTCOME, decision_event, outcome_event
+from stream.feedback import MAX_FUTURE_MS, decision_event, outcome_event
 from stream.intake_journal import Recalled
 from stream.letters import Teller, letter_message
 from stream.repeats import Repeats
@@ -103,25 +103,25 @@ class Admission:
 
     def _domain(self, record: Record, now: int) -> Raw | None:
         event = parse_cloudevent(record.value)
-        if event.type == MARK_TYPE:
+        if event.type == MARK:
             self._mark(record, event)
             return None
         return self._contracts.validate(event, now, MAX_FUTURE_MS)
 
     def _outcome(self, record: Record, now: int) -> Event | None:
         event = parse_cloudevent(record.value)
-        if event.type == MARK_TYPE:
+        if event.type == MARK:
             self._mark(record, event)
             return None
         if event.type != OUTCOME:
-            raise BadEvent("unknown_type", "type", f"{OUTCOME} or {MARK_TYPE}", shown(event.type))
+            raise BadEvent("unknown_type", "type", f"{OUTCOME} or {MARK}", shown(event.type))
         return outcome_event(event, now)
 
     def _decision(self, record: Record, now: int) -> Event | None:
         if record.value[:1] == b"{":  # no MessagePack array begins like that
             event = parse_cloudevent(record.value)
-            if event.type != MARK_TYPE:
-                raise BadEvent("unknown_type", "type", f"a decision record or {MARK_TYPE}", shown(event.type))
+            if event.type != MARK:
+                raise BadEvent("unknown_type", "type", f"a decision record or {MARK}", shown(event.type))
             self._mark(record, event)
             return None
         return decision_event(record.value)

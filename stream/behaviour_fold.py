@@ -6,7 +6,7 @@ from typing import Final, NamedTuple, Protocol
 from events.bus import Message, Record
 from events.codec import BadEvent, decode, render_cloudevent, render_time
 from events.dead_letters import dead_letter
-from events.envelope import Event, Tick
+from events.envelope import TRIGGER, Event, Tick
 from events.identity import partition_of
 from events.topics import TRIGGERS
 from features.fold import Fate, State, empty, fold
@@ -19,7 +19,6 @@ from stream.state_cache import Entry, StateCache
 from stream.taps import Poll
 from stream.wall import wall_ms
 
-TRIGGER: Final = "kairos.trigger"
 SOURCE: Final = "kairos/behaviour"
 
 

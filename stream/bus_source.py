@@ -9,6 +9,7 @@ from typing import Final
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
 from events.bus import Bus
+from events.faults import Refusal
 from stream.taps import Poll, Tap, TapRoom
 
 LIMIT: Final = 2_000
@@ -23,8 +24,10 @@ Cursor = Callable[[Place, int | None], int | None]
 """From the engine's saved position of a place (None: it has none) to the position to read behind."""
 
 
-class PositionsDisagree(Exception):
+class PositionsDisagree(Refusal):
     """What was saved and what the bus or Redis holds cannot both be true; the message says which to trust."""
+
+    exit_code = 4
 
 
 def keep(place: Place, saved: int | None) -> int | None:

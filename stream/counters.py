@@ -4,16 +4,9 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
+from events.counters import counters_key
+
 EVERY_S: Final = 1.0
-
-
-def counters_key(process: str) -> str:
-    """The Redis hash of a process's counters.
-
-    >>> counters_key("intake")
-    'kairos:counters:intake'
-    """
-    return f"kairos:counters:{process}"
 
 
 class Counters:

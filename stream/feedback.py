@@ -5,13 +5,11 @@ from typing import Final
 import msgspec
 
 from events.codec import BadEvent, CloudEvent, shown
-from events.envelope import Event
+from events.envelope import DECISION, OUTCOME, Event
 from events.identity import is_customer
 from models.decision import customer_of
 from models.record import unpack
 
-DECISION: Final = "kairos.decision"
-OUTCOME: Final = "kairos.outcome"
 OUTCOME_KINDS: Final = ("impression", "click", "conversion", "dismissal")
 
 MAX_FUTURE_MS: Final = 300_000

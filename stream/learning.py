@@ -12,16 +12,16 @@ import msgspec
 
 from events.bus import Bus, connect
 from events.codec import decode
-from events.envelope import Tick
+from events.envelope import DECISION, OUTCOME, Tick
 from events.setup import Setup
 from events.topics import BEHAVIOUR, layout
 from features.declare import load as load_playbook
 from features.plan import compile_plan
 from models.catalogue import load as load_catalogue
+from models.online import online_key, pack
 from stream.bus_source import BusSource, Place
 from stream.counters import Counters
 from stream.engine import run_flow
-from stream.feedback import DECISION, OUTCOME
 from stream.outcomes import Learner, LearnerState
 from stream.patience import persist, until_stopped
 from stream.rounds import Rounds
@@ -36,15 +36,6 @@ KEY: Final = "kairos:learner"
 POSITIONS_EVERY_S: Final = 10.0
 
 log = logging.getLogger("kairos.learner")
-
-
-def model_key(placement: str) -> str:
-    """The Redis key of a placement's online model.
-
-    >>> model_key("feed")
-    'kairos:model:feed'
-    """
-    return f"kairos:model:{placement}"
 
 
 class LearningStage:
@@ -105,7 +96,7 @@ class LearningStage:
 
     def _save(self, whole: bool) -> None:
         learner = self._learner
-        models = {model_key(name): _pack(model) for name, model in learner.published().items()}
+        models = {online_key(name): pack(model) for name, model in learner.published().items()}
         state = _pack(learner.state()) if whole else None
 
         def write() -> None:

@@ -5,20 +5,12 @@ from typing import NamedTuple
 
 import msgspec
 
+from events.envelope import DECISION, OUTCOME
 from experiments.attribution import Attribution
 from models.catalogue import Catalogue
+from models.online import OnlineModel
 from models.scorers.river_propensity import RiverPropensity
-from stream.feedback import DECISION, OUTCOME
 from stream.rounds import Round
-
-
-class OnlineModel(msgspec.Struct, frozen=True):
-    """What serving reads: a model of `n` examples that everything before `learned_to` (ms) is in."""
-
-    version: str
-    learned_to: int
-    n: int
-    bytes: bytes
 
 
 class LearnerState(msgspec.Struct, frozen=True):

@@ -11,15 +11,11 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from events.identity import Id, Identities
-from features.store import StateStore
+from features.store import StateStore, StoreUnavailable
 from stream.patience import Stopped, persist
 
 log = logging.getLogger("kairos.stream")
 T = TypeVar("T")
-
-
-class StoreUnavailable(Exception):
-    """The Redis of states did not answer at start; the message names its address and what to do."""
 
 
 def connect_redis(url: str, wait_s: float, stop: threading.Event) -> Any:

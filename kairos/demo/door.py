@@ -9,11 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
+from events.faults import Refusal
+
 AWAY = 503
 PATIENCE_S = 60.0
 
 
-class DoorError(Exception):
+class DoorError(Refusal):
     """The service answered with a problem; the message carries what it said."""
 
 

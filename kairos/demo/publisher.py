@@ -9,7 +9,7 @@ import orjson
 import pandas as pd
 
 from events.bus import Bus, BusUnavailable, Message
-from events.codec import MARK_TYPE
+from events.envelope import MARK
 from kairos.demo.door import PATIENCE_S, batches
 from kairos.demo.shopping import Day, rows
 
@@ -99,9 +99,7 @@ class Publisher:
         stamp = _rfc3339(before)
         self._acknowledged(
             [
-                Message(
-                    topic, partition, b"mark", _cloudevent(MARK_TYPE, mark, "demo", stamp, {"before": stamp})
-                )
+                Message(topic, partition, b"mark", _cloudevent(MARK, mark, "demo", stamp, {"before": stamp}))
                 for topic in topics
                 for partition in range(self._partitions)
                 for mark in [f"{topic}-{partition}-{before}"]

@@ -15,6 +15,7 @@ import redis
 
 from events import topics
 from events.bus import Bus, BusUnavailable, Record
+from events.faults import Refusal
 from kairos.demo.door import Door, DoorError, batches
 from kairos.demo.live import LiveView, Pulse
 from kairos.demo.predictions import MODELS, Predictions
@@ -28,10 +29,11 @@ DOMAINS = ("shop", "marketing", "loyalty")
 MARKED = (*DOMAINS, topics.DECISIONS, topics.OUTCOMES)
 FEED, COUPONS = "feed", "coupon_book"
 PATIENCE_S = 120.0
+FOLLOWED_S = 5.0  # serving looks for a new champion every second
 OUTCOMES_A_POST = 100
 
 
-class NotFolded(Exception):
+class NotFolded(Refusal):
     """The stream did not report a day folded and learned in time."""
 
 
@@ -151,19 +153,19 @@ class Replay:
 
     def _train(self) -> None:
         """Train LightGBM on what was served so far and wait until serving scores with it."""
-        for placement in (FEED, COUPONS):
-            if self.stack.once("train", "--placement", placement, accept=(NOT_YET,)) == NOT_YET:
-                return
-        ends = time.monotonic() + PATIENCE_S
-        while not all(
-            self._door.get("/v1/models")["placements"][placement].get("lightgbm")
-            for placement in (FEED, COUPONS)
-        ):
+        code = self.stack.once("train", "--placement", FEED, COUPONS, accept=(NOT_YET,))
+        ends = time.monotonic() + (PATIENCE_S if code == 0 else FOLLOWED_S)
+        while not self._batch_models(FEED if code else COUPONS):
             if time.monotonic() > ends:
+                if code == NOT_YET:
+                    return
                 raise DoorError(f"expected /v1/models to name the new champion within {PATIENCE_S:.0f} s")
             self.stack.check()
             time.sleep(0.05)
         self.pulse.models, self.trained = "river + lightgbm", True
+
+    def _batch_models(self, placement: str) -> bool:
+        return bool(self._door.get("/v1/models")["placements"][placement].get("lightgbm"))
 
     def models(self) -> dict[str, str]:
         """Which version of each model serves now, by placement."""

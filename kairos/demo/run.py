@@ -30,7 +30,7 @@ from kairos.demo.predictions import Predictions
 from kairos.demo.replay import Replay, latency
 from kairos.demo.shopping import Shopping
 from kairos.settings import load
-from kairos.stack import Stack, StackDown
+from kairos.stack import Stack
 from kairos.verify import everything, feast_differs, parity, repeated_pushes
 from models import catalogue as offers
 
@@ -41,7 +41,7 @@ JUDGED = ("blend", "lightgbm", "river", "popularity_household", "popularity", "r
 
 
 def run(*, days: int | None, kafka: bool, folder: Path, keep: bool = False) -> int:
-    """Run the demo in `folder` (made anew); 0 with a report, 1 when the stack or the service failed.
+    """Run the demo in `folder` (made anew); 0 with a report. Errors: `StackDown`.
 
     Ctrl-C and SIGTERM stop every process and end with 130. With `keep` the stack stays up after the
     report, until they come.
@@ -58,19 +58,15 @@ def run(*, days: int | None, kafka: bool, folder: Path, keep: bool = False) -> i
     shopping.write_catalogue(catalogue)
     settings = load(run_dir=run_dir, catalogue=catalogue, clock="events")
     say("starting bus, Redis and five processes: intake, behaviour, learner, serve, push")
-    try:
-        with Stack(settings, kafka=kafka, say=say) as stack:
-            say(f"up; the API's own pages are at {stack.address}/docs")
-            told, pictures = _replay(stack, shopping, console, say)
-            as_json, as_page = reports.write(told, pictures, folder)
-            if keep:
-                reports.show(told, console)
-                say("kept up: `make notebooks` has something to train on now; Ctrl-C stops every process")
-                _stay(stack)
-            say("stopping every process")
-    except StackDown as error:
-        console.print(f"[red]{error}[/]", markup=True, highlight=False)
-        return 1
+    with Stack(settings, kafka=kafka, say=say) as stack:
+        say(f"up; the API's own pages are at {stack.address}/docs")
+        told, pictures = _replay(stack, shopping, console, say)
+        as_json, as_page = reports.write(told, pictures, folder)
+        if keep:
+            reports.show(told, console)
+            say("kept up: `make notebooks` has something to train on now; Ctrl-C stops every process")
+            _stay(stack)
+        say("stopping every process")
     if not keep:
         reports.show(told, console)
     say(f"the whole report: {as_page} (with plots), {as_json}")

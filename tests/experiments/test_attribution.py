@@ -69,6 +69,20 @@ def test_an_example_holds_what_the_decision_saw(catalogue: Catalogue) -> None:
         assert (example.customer, example.at, example.placement) == (cafe.CUSTOMER, cafe.NOON, "board")
 
 
+def test_an_example_holds_its_own_offers_row_whatever_the_order_of_the_slate(catalogue: Catalogue) -> None:
+    told = {"espresso": 1, "latte": 2, "oolong": 3, "sencha": 4}
+    orders = set()
+    for seed in range(20):
+        decision = cafe.asked(catalogue, told=told, seed=seed)
+        orders.add(decision.slate.order)
+        attribution = Attribution.of(catalogue)
+        attribution.decision(pack(decision))
+        for example in attribution.settle(MIDNIGHT):
+            value = example.x[example.names.index("told_count_ever")]
+            assert value == told[example.offer]
+    assert len(orders) > 3
+
+
 @pytest.mark.parametrize(
     ("offer", "kind", "time", "reason"),
     [

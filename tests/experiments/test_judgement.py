@@ -104,6 +104,20 @@ def test_intervals_cover_what_they_say() -> None:
     assert (high - low) == pytest.approx(2 * 1.96 * by_household.std() / 20, rel=0.1)
 
 
+def test_intervals_know_that_a_household_is_one_witness() -> None:
+    """Where the pairs of a household are all alike, five of them say no more than one."""
+    random = np.random.default_rng(4)
+    labels = np.repeat((random.random(400) < 0.3).astype(int), 5)
+    scores = {"flat": np.full(2000, 0.3), "noisy": np.repeat(random.random(400), 5)}
+    apart = judge(Predictions.of(np.arange(2000), np.arange(2000), labels, scores), replicates=2000)
+    together = judge(
+        Predictions.of(np.arange(2000), np.repeat(np.arange(400), 5), labels, scores), replicates=2000
+    )
+    for method, interval in (("flat", "log_loss_ci"), ("noisy", "log_loss_ci"), ("noisy", "auc_ci")):
+        (low, high), (narrow_low, narrow_high) = together[method][interval], apart[method][interval]
+        assert (high - low) / (narrow_high - narrow_low) == pytest.approx(np.sqrt(5), rel=0.15)
+
+
 def test_methods_are_compared_on_the_moments_all_of_them_answered() -> None:
     scores = {"always": [0.1, 0.2, 0.3, 0.4], "late": [np.nan, 0.2, 0.3, 0.4], "never": [np.nan] * 4}
     predictions = Predictions.of([1, 1, 2, 3], [1, 1, 2, 2], [0, 1, 1, 0], scores)

@@ -77,7 +77,7 @@ def test_from_feast_rows_to_a_model_that_serving_uses(replayed: tuple[Stack, int
     stack, decisions = replayed
     server = stack.parts["serve"].process.pid
     registry = Registry(stack.settings.mlflow)
-    assert train(stack.settings, placement="feed", alias="champion") == 0
+    assert train(stack.settings, placements=["feed"], alias="champion") == 0
     before = registry.version("kairos-feed", "champion")
 
     said = executed(stack.settings.run_dir)

@@ -10,6 +10,13 @@ import pytest
 from kairos.__main__ import main
 
 
+@pytest.fixture(scope="module")
+def offers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("offers") / "catalogue.parquet"
+    assert main(["offers", "--to", str(path)]) == 0
+    return path
+
+
 def kairos(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "kairos", *words],
@@ -48,9 +55,10 @@ def test_an_unknown_setting_ends_with_2_and_the_nearest_name() -> None:
 
 
 @pytest.mark.parametrize("verb", ["intake", "behaviour", "learner", "serve", "push"])
-def test_a_bus_that_is_away_is_said_and_ends_the_process(verb: str, free_port: int) -> None:
+def test_a_bus_that_is_away_is_said_and_ends_the_process(verb: str, free_port: int, offers: Path) -> None:
     done = kairos(
         verb,
+        KAIROS_CATALOGUE=str(offers),
         KAIROS_BUS=f"redis://127.0.0.1:{free_port}",
         KAIROS_REDIS=f"redis://127.0.0.1:{free_port}",
         KAIROS_WAIT_S="1",

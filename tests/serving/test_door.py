@@ -13,9 +13,11 @@ import pytest
 
 from events.bus import BusUnavailable
 from events.topics import DECISIONS
+from features.store import StoreUnavailable
 from kairos.local import Server, free_port, start_redis
 from models.record import unpack
 from serving import app
+from serving.app import PortTaken
 from serving.gate import Exposed
 from tests.serving.corner import MORNING, Corner, Shop, fault_of, on_port, purchase, serving
 
@@ -92,13 +94,13 @@ def test_what_is_away_is_named_and_its_return_is_noticed(own_servers: tuple[Corn
 def test_what_does_not_come_ends_the_start(corner: Corner, part: str) -> None:
     nowhere = f"redis://127.0.0.1:{free_port()}"
     setup = on_port(corner, free_port(), wait_s=0.5, **{part: nowhere})
-    with pytest.raises((SystemExit, BusUnavailable), match=f"{nowhere}.*set KAIROS_{part.upper()}"):
+    with pytest.raises((StoreUnavailable, BusUnavailable), match=f"{nowhere}.*set KAIROS_{part.upper()}"):
         app.run(setup)
 
 
 def test_a_taken_port_ends_the_start(shop: Shop) -> None:
     setup = on_port(shop.setup, free_port())
-    with serving(setup), pytest.raises(SystemExit):
+    with serving(setup), pytest.raises(PortTaken, match="set KAIROS_PORT"):
         app.run(setup)
 
 

@@ -89,6 +89,22 @@ def test_a_trigger_becomes_one_command(shop: Shop) -> None:
     assert record.request_id == "big_shop-p1"
 
 
+def test_a_trigger_that_comes_again_later_is_recognised(shop: Shop) -> None:
+    customer = shop.bought("p7", (MORNING - DAY, 5.0, "bakery"))
+
+    def told() -> int:
+        return [each["instance"] for each in commands(shop)].count("big_shop-p7")
+
+    with pushing(shop.setup):
+        fire(shop, customer, "big_shop-p7")
+        until(lambda: told() == 1)
+        triggers, before = count(shop, "triggers"), count(shop, "redelivered")
+        fire(shop, customer, "big_shop-p7", times=3)
+        until(lambda: count(shop, "triggers") >= triggers + 3)
+    assert told() == 1
+    assert count(shop, "redelivered") == before + 3
+
+
 DYING = """
 import os, signal, sys, threading
 from pathlib import Path

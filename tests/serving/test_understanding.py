@@ -8,10 +8,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from models.online import OnlineModel, online_key
 from models.scorers.river_propensity import RiverPropensity, RiverScorer
 from serving import documents
 from serving.messages import DecisionAnswer, DecisionRequest, OutcomeReport
-from serving.model_shelf import OnlineModel, online_key
 from tests.serving.corner import DAY, MORNING, Shop, fault_of
 
 

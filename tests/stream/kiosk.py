@@ -11,7 +11,7 @@ import orjson
 
 from events.bus import Message, Record
 from events.codec import encode, render_cloudevent, render_mark, render_time
-from events.envelope import Event, Tick
+from events.envelope import DECISION, OUTCOME, Event, Tick
 from events.identity import Id, mint, partition_of
 from events.setup import Clock
 from features.declare import load
@@ -21,7 +21,6 @@ from models.decision import Request, decide
 from models.record import pack
 from models.scorers.blend import Blend
 from models.scorers.prior import Prior
-from stream.feedback import DECISION, OUTCOME
 from stream.taps import Poll
 
 DAY = 86_400_000

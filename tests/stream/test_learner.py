@@ -13,10 +13,11 @@ from events.codec import encode
 from events.envelope import Event, Tick
 from events.identity import mint, partition_of
 from models.catalogue import Catalogue
+from models.online import OnlineModel, online_key
 from models.scorers.river_propensity import RiverPropensity
 from stream.counters import Counters
-from stream.learning import KEY, LearningStage, model_key
-from stream.outcomes import Learner, LearnerState, OnlineModel
+from stream.learning import KEY, LearningStage
+from stream.outcomes import Learner, LearnerState
 from stream.taps import Poll
 from tests.stream.kiosk import (
     DAY,
@@ -43,7 +44,7 @@ def stage(catalogue: Catalogue, state: "redis.Redis") -> LearningStage:
 
 
 def online(state: "redis.Redis", placement: str = "feed") -> OnlineModel:
-    packed: Any = state.get(model_key(placement))
+    packed: Any = state.get(online_key(placement))
     return msgspec.msgpack.decode(packed, type=OnlineModel)
 
 
@@ -139,7 +140,7 @@ def test_an_outcome_waits_for_its_decision_and_the_tick_for_every_partition(
 
     read(mine, 0, outcome_event(decision.id, offer, customer, MONDAY + HOUR))
     read(mine, 1, Tick(MONDAY + 2 * HOUR))
-    assert state.get(model_key("feed")) is None
+    assert state.get(online_key("feed")) is None
     read(1 - mine, 0, Tick(MONDAY + 2 * HOUR))
     assert online(state).n == 0
     read(mine, 2, decision)
@@ -157,7 +158,7 @@ def test_a_model_learns_from_the_placement_it_is_named_after(
     one = stage(catalogue, state)
     take(one, polls_of(logs, 100))
     assert sorted(one._learner.models) == ["feed"], "push uses the model of the feed"
-    assert state.get(model_key("push")) is None
+    assert state.get(online_key("push")) is None
     counted = {name.decode(): int(value) for name, value in state.hgetall("kairos:counters:learner").items()}
     assert counted["learned"] == counted["learned.feed"] == online(state).n
     assert counted["positives"] > 0

@@ -26,10 +26,9 @@ from features.feast_store import RedisStateStore
 from features.plan import Plan
 from kairos.local import Server, start_redis
 from models.catalogue import Catalogue
+from models.online import OnlineModel, online_key
 from stream.intake import places
 from stream.intake_journal import load as load_journal
-from stream.learning import model_key
-from stream.outcomes import OnlineModel
 from tests.stream.kiosk import (
     DAY,
     HOUR,
@@ -239,7 +238,7 @@ def test_the_learner_killed_in_the_middle_ends_with_the_same_weights(
     bus.publish(half)
 
     def learned_to() -> int:
-        packed: Any = state.get(model_key("feed"))
+        packed: Any = state.get(online_key("feed"))
         return msgspec.msgpack.decode(packed, type=OnlineModel).learned_to if packed else -1
 
     kill_when("learner", setup, lambda: learned_to() > MONDAY)
