@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 import redis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from events.bus import Bus, connect
 from kairos import local
@@ -15,6 +15,8 @@ from kairos.local import Server, start_redis
 # A machine shared by many is now and then slow; that is no fault of the code under test.
 settings.register_profile("kairos", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("kairos")
+# Whether a mutant is noticed is all that `make mutants` asks, not by how small an example.
+settings.register_profile("mutants", settings.get_profile("kairos"), phases=[Phase.explicit, Phase.generate])
 
 
 @pytest.fixture

@@ -98,6 +98,13 @@ def test_a_link_takes_the_customer_that_one_of_its_ids_already_is(client: Any) -
     assert identities.resolve_many([("card", "c")]) == [known]
 
 
+def test_asking_who_an_id_is_never_changes_who_it_is(client: Any) -> None:
+    customer = Identities(client).link([("mailing", "m"), ("card", "c")])
+    for _ in range(2):  # nothing cached: as another process, or one that has forgotten
+        assert Identities(client).resolve_many([("mailing", "m")]) == [customer]
+    assert Identities(client).lookup("mailing:m") == customer
+
+
 def test_two_customers_are_not_made_one(client: Any) -> None:
     identities = Identities(client)
     one, other = identities.resolve_many([("card", "c"), ("app", "a")])
