@@ -25,7 +25,7 @@ from models import catalogue as offers
 from models.online import online_key
 
 SERVERS = ("bus", "state")
-SHORTEST_S, LONGEST_S = 0.3, 3.0
+SHORTEST_S, LONGEST_S = 0.1, 1.0
 
 
 class Killer(Stack):

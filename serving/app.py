@@ -198,9 +198,12 @@ def run(setup: Setup, stop: threading.Event | None = None) -> None:
         await server.serve()
         watching.cancel()
 
-    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-        runner.run(both())
+    try:
+        with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+            runner.run(both())
+    except SystemExit:  # uvicorn's own word for a port it could not have
+        failures.append(
+            PortTaken(f"expected to listen on {setup.host}:{setup.port}, found it taken; set KAIROS_PORT")
+        )
     if failures:
         raise failures[0]
-    if not server.started:
-        raise PortTaken(f"expected to listen on {setup.host}:{setup.port}, found it taken; set KAIROS_PORT")

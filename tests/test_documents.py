@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
 ROOMS = "events|features|models|experiments|stream|serving|kairos"
 NAMED = re.compile(rf"`((?:{ROOMS})(?:\.\w+)+)(?:\(\))?`")
-VERB = re.compile(r"python -m kairos ([a-z-]+)")
+VERB = re.compile(r"python -m kairos ([a-z]+)")
 TARGET = re.compile(r"`?make ([a-z]+)`?")
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#]+)")
 

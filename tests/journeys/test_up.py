@@ -130,7 +130,8 @@ def test_up_answers_stops_and_goes_on(tmp_path: Path) -> None:
         first = ask(address, "/v1/decisions", body)
         assert [offer["offer"] for offer in first["offers"]] == ["campaign-18"]
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        process.communicate(timeout=60)
+        assert process.returncode == 0
         assert gone(tmp_path, 5), left_behind(tmp_path)
         process, address = start(tmp_path / "up")
         assert ask(address, "/v1/decisions", body) == first, "a repeat gets the same decision"
@@ -139,4 +140,4 @@ def test_up_answers_stops_and_goes_on(tmp_path: Path) -> None:
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-            process.wait(60)
+        process.communicate(timeout=60)
