@@ -186,7 +186,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--days", type=_positive, default=10, help="days of shopping a run")
     sub.add_argument("--kills", type=_positive, default=21, help="kills a run")
     sub = add(mutants)
-    sub.add_argument("--only", metavar="NAME", help="one mutant")
+    sub.add_argument("--only", metavar="NAME", help="one mutant, or a pattern such as 'push-*'")
     return parser
 
 

@@ -67,9 +67,7 @@ class Replay:
         """Replay every day; errors of the stack or the service surface as they are."""
         for number, day in enumerate(self.shopping.days()):
             if number == 0:
-                self._publisher.link(self.shopping.households(), _earliest(self.shopping, day))
-                self._publisher.sends(self.shopping.sends_before())
-                self._publisher.mark(MARKED, day.start)
+                self._introduce(day)
             self._wait_for(day.start)
             if number == self.train_on:
                 self._train()
@@ -85,6 +83,15 @@ class Replay:
             self.until = day.end
         self._wait_for(self.until)
         self._count()
+
+    def _introduce(self, first: Day) -> None:
+        """Tell who is who before anything happens: topics have no order between them, but a mark has."""
+        known = _earliest(self.shopping, first)
+        self._publisher.link(self.shopping.households(), known)
+        self._publisher.mark(MARKED, known + 1)
+        self._wait_for(known + 1)
+        self._publisher.sends(self.shopping.sends_before())
+        self._publisher.mark(MARKED, first.start)
 
     def close(self) -> None:
         """Let the connections go."""
