@@ -53,12 +53,13 @@ def run(settings: Settings, *, placements: Sequence[str], alias: str) -> int:
     bus = connect(settings.bus, timeout_s=settings.wait_s)
     console.print(f"reading topic {topics.BEHAVIOUR} for decisions and their outcomes")
     logs = read(bus, catalogue, placements)
+    newest = [record for log in logs.values() for record in log.served[-AUDITED:]]
+    refuse_leaks(bus, settings, plan, catalogue, newest)
     registry = Registry(settings.mlflow)
     code = 0
     for placement, log in logs.items():
         answered = sum(example.label for example in log.examples)
         console.print(f"{placement}: {len(log.examples):,} offers shown, {answered:,} answered")
-        refuse_leaks(bus, settings, plan, catalogue, log.served[-AUDITED:])
         try:
             trained = train(log.examples, zone=catalogue.zone)
         except TooFew as few:

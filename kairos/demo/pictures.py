@@ -24,6 +24,7 @@ COLOURS = {
     "popularity": "#8d99ae",
     "random": "#c3c9d5",
 }
+MOST_LABELS = 10
 SHADES = ("#1b5e9e", "#d9822b", "#2c9c69", "#8a5fb0")
 
 
@@ -55,10 +56,11 @@ class Pictures:
         axes.axhline(0.5, color="#ddd", zorder=0)
         if self.trained in periods:
             axes.axvline(periods.index(self.trained), color="#2c9c69", lw=1, ls=":")
-            axes.text(periods.index(self.trained), 0.47, " LightGBM trained", color="#2c9c69", fontsize=9)
-        axes.set_xticks(range(len(periods)), periods)
+            axes.text(periods.index(self.trained), 0.33, " LightGBM trained", color="#2c9c69", fontsize=9)
+        step = len(periods) // MOST_LABELS + 1
+        axes.set_xticks(range(0, len(periods), step), periods[::step])
         axes.set_ylabel("AUC of the period")
-        axes.set_ylim(0.44, 1.0)
+        axes.set_ylim(0.3, 1.0)
         axes.legend(frameon=False, ncols=3, fontsize=9, loc="upper left")
         return _svg(figure)
 

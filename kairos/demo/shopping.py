@@ -24,9 +24,19 @@ TABLES = [
     *("campaigns", "campaign_descriptions"),
 ]
 NEW_YEAR = date(2017, 1, 1)
+MAY = date(2017, 5, 1)
 # A campaign is mailed in the last second before its first day. A day's decisions are asked before its events
 # are published, so whatever is not a basket must come after the last of those decisions.
 MAILED_BEFORE_MS = 1_000
+
+
+def beginning(days: int) -> date:
+    """Where so many days of replay begin: May, when campaigns are many, or earlier to fit into the year.
+
+    >>> str(beginning(120)), str(beginning(365))
+    ('2017-05-01', '2017-01-01')
+    """
+    return max(NEW_YEAR, min(MAY, date(2017, 12, 31) - timedelta(days=days - 1)))
 
 
 def rows(table: pd.DataFrame) -> Iterator[Any]:
@@ -91,7 +101,7 @@ class Shopping:
                 "products",
             ]
         )
-        self._first = first
+        self.first = first
         rest = 365 - (first - NEW_YEAR).days
         self.count = min(days or rest, rest)
         self._descriptions = _described(tables["campaign_descriptions"])
@@ -116,7 +126,7 @@ class Shopping:
         """The local days in order; sends of campaigns that began before the data come with the first."""
         by_day = dict(tuple(self._lines.groupby("day", sort=False)))
         for n in range(self.count):
-            day = self._first + timedelta(days=n)
+            day = self.first + timedelta(days=n)
             lines = by_day.get(day, self._lines.iloc[:0])
             yield Day(
                 day=day,
@@ -130,8 +140,8 @@ class Shopping:
 
     def sends_before(self) -> pd.DataFrame:
         """Sends before the first day of campaigns not over by then; publish them before any decision."""
-        begun = self._sends.start_date.dt.date <= self._first
-        over = self._sends.end_date.dt.date < self._first
+        begun = self._sends.start_date.dt.date <= self.first
+        over = self._sends.end_date.dt.date < self.first
         return self._with_mail_time(self._sends[begun & ~over])
 
     def _sends_mailed(self, day: date) -> pd.DataFrame:
