@@ -125,8 +125,8 @@ def _lead(report: Mapping[str, Any]) -> str:
     ms = report["decision_ms"]
     return (
         f"{report['days']} days of real shopping from {report['first_day']}: {report['events']:,} events "
-        f"through bus, stream and feature store in {report['seconds']:,.0f} s, {report['decisions']:,} decisions in "
-        f"{ms['p50']:.1f} ms (p50) and {ms['p99']:.1f} ms (p99), {report['triggers_fired']:,} triggers "
+        f"through bus, stream and feature store in {report['seconds']:,.0f} s, {report['decisions']:,} decisions "
+        f"in {ms['p50']:.1f} ms (p50) and {ms['p99']:.1f} ms (p99), {report['triggers_fired']:,} triggers "
         f"fired, {report['push_commands']:,} push commands."
     )
 
