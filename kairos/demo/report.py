@@ -122,11 +122,11 @@ def show(report: Mapping[str, Any], console: Console) -> None:
 
 
 def _lead(report: Mapping[str, Any]) -> str:
-    ms = report["decision_ms"]
+    ms, decisions = report["decision_ms"], f"{report['decisions']:,} decisions"
     return (
         f"{report['days']} days of real shopping from {report['first_day']}: {report['events']:,} events "
-        f"through bus, stream and feature store in {report['seconds']:,.0f} s, {report['decisions']:,} decisions "
-        f"in {ms['p50']:.1f} ms (p50) and {ms['p99']:.1f} ms (p99), {report['triggers_fired']:,} triggers "
+        f"through bus, stream and feature store in {report['seconds']:,.0f} s, {decisions} in "
+        f"{ms['p50']:.1f} ms (p50) and {ms['p99']:.1f} ms (p99), {report['triggers_fired']:,} triggers "
         f"fired, {report['push_commands']:,} push commands."
     )
 
