@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from kairos.local import Server
+
 DAYS = 24
 QUALITY = {"auc", "auc_ci", "log_loss", "ndcg", "ndcg_moments"}
 
@@ -69,6 +71,9 @@ def test_the_demo_reports_and_leaves_nothing_running(tmp_path: Path) -> None:
     assert report["decisions"] > 300
     assert report["dead_letters"] == 0
     assert report["triggers_fired"] >= report["push_commands"] > 0
+    assert report["push_commands_repeated"] == 0
+    assert report["parity"]["feast_rows"] >= 50
+    assert report["parity"]["feast_rows_differing"] == 0
     assert 0 < report["decision_ms"]["p50"] <= report["decision_ms"]["p99"]
     assert report["parity"]["rows"] >= 100
     assert report["parity"]["mismatches"] == 0
@@ -86,6 +91,25 @@ def test_the_demo_reports_and_leaves_nothing_running(tmp_path: Path) -> None:
     assert "not uplift" in page
     assert "not uplift" in output.replace("\n", " ")
     assert gone(folder, 5), left_behind(folder)
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(300)
+def test_the_demo_passes_over_kafka(tmp_path: Path, kafka_server: Server) -> None:
+    """The demo starts its own Kafka; the fixture only says whether one can be had."""
+    assert kafka_server.url.startswith("kafka://")
+    folder = tmp_path / "demo"
+    process = demo(folder, "--days", "3", "--bus", "kafka")
+    output, _ = process.communicate(timeout=280)
+    assert process.returncode == 0, output
+    report = json.loads((folder / "report.json").read_text())
+    assert report["bus"] == "kafka"
+    assert report["dead_letters"] == 0
+    assert report["push_commands"] > 0
+    assert report["push_commands_repeated"] == 0
+    assert report["parity"]["mismatches"] == report["parity"]["states_differing"] == 0
+    assert report["parity"]["states"] >= 50
+    assert gone(folder, 10), left_behind(folder)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])

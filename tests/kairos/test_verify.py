@@ -1,0 +1,136 @@
+"""Verification from the log finds what it is there to find: a planted same-day value, a changed state."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import redis
+
+from events.bus import Bus, Message
+from events.codec import encode
+from events.envelope import Event
+from events.identity import mint, partition_of
+from events.topics import BEHAVIOUR
+from experiments.audit import Leak
+from features.declare import load as load_playbook
+from features.feast_store import RedisStateStore
+from features.fold import empty, fold
+from features.fold import encode as encode_state
+from features.plan import Plan, compile_plan
+from features.row import cross, row
+from features.state import State
+from features.triggers import advance
+from kairos.demo.shopping import Shopping, milliseconds
+from kairos.local import Server
+from kairos.verify import parity
+from models import catalogue as offers
+from models.catalogue import Catalogue
+from models.decision import Request, decide
+from models.record import DecisionRecord, keep
+from models.scorers.blend import Blend
+from models.scorers.prior import Prior
+
+GROCERY = Path("playbooks/grocery")
+CUSTOMER = mint("card", "C000001")
+DAY = milliseconds(Shopping(days=1).first.replace(month=11, day=10))
+BASKET = DAY + 10 * 3_600_000
+PARTITIONS = 2
+
+
+@dataclass(frozen=True)
+class Corner:
+    plan: Plan
+    catalogue: Catalogue
+    store: RedisStateStore
+
+
+@pytest.fixture(scope="module")
+def offered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("offers") / "catalogue.parquet"
+    Shopping(days=1).write_catalogue(path)
+    return path
+
+
+@pytest.fixture
+def corner(offered: Path, bus: Bus, redis_server: Server) -> Corner:
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    bus.ensure({BEHAVIOUR: PARTITIONS})
+    plan = compile_plan(load_playbook(GROCERY))
+    return Corner(plan, offers.load(GROCERY, plan, offered), RedisStateStore(redis_server.url, "kairos"))
+
+
+def history() -> list[Event]:
+    """A campaign mailed the day before, a basket a week ago, and the basket that the moment comes before."""
+    line = {"amount": 123_400, "quantity": 1, "discount": 0, "coupon_discount": 0, "department": "GROCERY"}
+    line |= {"category": "CHEESE", "store": "1", "basket": "b"}
+    sent = {"campaign": "campaign-18", "campaign_type": "A"}
+    return [
+        Event("basket_line", "old", BASKET - 7 * 86_400_000, CUSTOMER, line),
+        Event("campaign_sent", "s", DAY - 1_000, CUSTOMER, sent),
+        Event("basket_line", "today", BASKET, CUSTOMER, line),
+    ]
+
+
+def folded(plan: Plan, events: list[Event]) -> State:
+    state = empty(plan)
+    for position, event in enumerate(events):
+        fold(plan, state, event, partition_of(CUSTOMER, PARTITIONS), position)
+        advance(plan, state, event)
+    return state
+
+
+def publish(bus: Bus, events: list[Event]) -> None:
+    partition = partition_of(CUSTOMER, PARTITIONS)
+    bus.publish([Message(BEHAVIOUR, partition, CUSTOMER.encode(), encode(event)) for event in events])
+
+
+def served(corner: Corner, state: State, at: int, seen_at: int) -> DecisionRecord:
+    """A decision recorded at `at` from what is known at `seen_at`: the same instant, where nobody cheats."""
+    plan, assortment = corner.plan, corner.catalogue.assortment("feed")
+    decision = decide(
+        Request(request_id="r", customer=CUSTOMER),
+        "feed",
+        corner.catalogue,
+        row(plan, state, seen_at, seen_at),
+        lambda chosen: cross(plan, state, seen_at, assortment.keys_of(chosen), seen_at),
+        Blend(Prior(0.02)),
+        at,
+    )
+    return keep(decision)
+
+
+def test_honest_rows_and_states_pass(corner: Corner, bus: Bus) -> None:
+    events = history()
+    publish(bus, events)
+    record = served(corner, folded(corner.plan, events[:2]), BASKET - 1_000, BASKET - 1_000)
+    assert list(record.offers) == ["campaign-18"]
+    final = folded(corner.plan, events)
+    corner.store.write_many([(CUSTOMER, encode_state(corner.plan, final), final.newest)])
+    found = parity(bus, corner.store, corner.plan, corner.catalogue, [record], strict=True)
+    assert (found.rows, found.mismatches, found.states, found.states_differing) == (1, 0, 1, 0)
+
+
+def test_a_planted_same_day_feature_is_refused(corner: Corner, bus: Bus) -> None:
+    """The record claims the moment before the basket, but its row has seen the basket: AUC .82 for free."""
+    events = history()
+    publish(bus, events)
+    record = served(corner, folded(corner.plan, events), BASKET - 1_000, BASKET + 1)
+    with pytest.raises(Leak) as refused:
+        parity(bus, corner.store, corner.plan, corner.catalogue, [record], states=0, strict=True)
+    assert "spend_sum_7d" in refused.value.features
+    counted = parity(bus, corner.store, corner.plan, corner.catalogue, [record], states=0)
+    assert counted.mismatches == 1
+    assert counted.features["spend_sum_7d"] == 1
+
+
+def test_a_state_that_counted_twice_is_found(corner: Corner, bus: Bus) -> None:
+    events = history()
+    publish(bus, events)
+    twice = folded(corner.plan, [*events, Event("basket_line", "x", BASKET + 1, CUSTOMER, events[0].fields)])
+    corner.store.write_many([(CUSTOMER, encode_state(corner.plan, twice), twice.newest)])
+    record = served(corner, folded(corner.plan, events[:2]), BASKET - 1_000, BASKET - 1_000)
+    found = parity(bus, corner.store, corner.plan, corner.catalogue, [record])
+    assert found.states_differing == 1
+    assert not np.isnan(record.features()).all()
