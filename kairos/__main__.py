@@ -18,6 +18,7 @@ Verb = Callable[[Settings, argparse.Namespace], int]
 
 
 def _stop_on_signal() -> threading.Event:
+    """An event that SIGTERM and SIGINT set; asked for before a verb's imports, which take seconds."""
     stop = threading.Event()
 
     def ask(number: int, frame: object) -> None:
@@ -44,25 +45,28 @@ def demo(settings: Settings, args: argparse.Namespace) -> int:
 
 def intake(settings: Settings, args: argparse.Namespace) -> int:
     """Stream: decode, validate and resolve the domains' events into topic `behaviour`."""
+    stop = _stop_on_signal()
     from stream.intake import run
 
-    run(settings, _stop_on_signal())
+    run(settings, stop)
     return 0
 
 
 def behaviour(settings: Settings, args: argparse.Namespace) -> int:
     """Stream: fold `behaviour` into customer states and fire triggers."""
+    stop = _stop_on_signal()
     from stream.behaviour import run
 
-    run(settings, _stop_on_signal())
+    run(settings, stop)
     return 0
 
 
 def learner(settings: Settings, args: argparse.Namespace) -> int:
     """Stream: join outcomes to decisions and teach the online models."""
+    stop = _stop_on_signal()
     from stream.learning import run
 
-    run(settings, _stop_on_signal())
+    run(settings, stop)
     return 0
 
 
@@ -76,9 +80,10 @@ def serve(settings: Settings, args: argparse.Namespace) -> int:
 
 def push(settings: Settings, args: argparse.Namespace) -> int:
     """Serving: the push door, a fired trigger in, a push command out."""
+    stop = _stop_on_signal()
     from serving.push import run
 
-    run(settings, _stop_on_signal())
+    run(settings, stop)
     return 0
 
 
