@@ -162,7 +162,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--bus", choices=["redis", "kafka"], default="redis", help="embedded bus to start")
 
     sub = add(demo)
-    sub.add_argument("--days", type=_positive, default=105, metavar="N", help="days to replay, up to 365")
+    sub.add_argument("--days", type=_positive, default=120, metavar="N", help="days to replay, up to 365")
     sub.add_argument("--folder", type=Path, default=Path("var/demo"), help="where the report goes")
     sub.add_argument("--keep", action="store_true", help="then keep the stack up until Ctrl-C")
     choose_bus(sub)

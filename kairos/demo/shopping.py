@@ -33,7 +33,7 @@ MAILED_BEFORE_MS = 1_000
 def beginning(days: int) -> date:
     """Where so many days of replay begin: May, when campaigns are many, or earlier to fit into the year.
 
-    >>> str(beginning(105)), str(beginning(365))
+    >>> str(beginning(120)), str(beginning(365))
     ('2017-05-01', '2017-01-01')
     """
     return max(NEW_YEAR, min(MAY, date(2017, 12, 31) - timedelta(days=days - 1)))
