@@ -115,14 +115,17 @@ def run(setup: Setup, stop: threading.Event) -> None:
     plan = compile_plan(playbook)
     bus = connect(setup.bus, timeout_s=setup.wait_s, waiting=say_and_mind(stop))
     redis = connect_redis(setup.redis, setup.wait_s, stop)
-    bus.ensure(layout(playbook.contracts, setup.partitions))
     store = SteadyStore(RedisStateStore(setup.redis, setup.project), stop)
-    counters = Counters(redis, PROCESS)
-    done = {int(partition): int(position) for partition, position in redis.hgetall(POSITIONS).items()}
+    targets = [(TRIGGERS, partition) for partition in range(setup.partitions)] + [(DEAD_LETTERS, 0)]
+
+    def resume() -> tuple[dict[int, int], Counters, Outlet]:
+        bus.ensure(layout(playbook.contracts, setup.partitions))
+        done = {int(partition): int(position) for partition, position in redis.hgetall(POSITIONS).items()}
+        return done, Counters(redis, PROCESS), Outlet(bus, ends(bus, targets), stop)
+
+    done, counters, outlet = persist(resume, "reading where the fold was left", stop)
     folding = BehaviourFold(plan, store, setup.partitions, StateCache(), counters, store.watermarks())
     places = [(BEHAVIOUR, partition) for partition in range(setup.partitions)]
-    targets = [(TRIGGERS, partition) for partition in range(setup.partitions)] + [(DEAD_LETTERS, 0)]
-    outlet = Outlet(bus, ends(bus, targets), stop)
     stage = BehaviourStage(plan, folding, store, outlet, counters, bus, stop, done)
     log.info(
         "behaviour: reading %s (%d partitions) from %s into %s, plan %s of %s, %d features",

@@ -10,6 +10,7 @@ from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
 from events.bus import Bus
 from events.faults import Refusal
+from stream.patience import persist
 from stream.taps import Poll, Tap, TapRoom
 
 LIMIT: Final = 2_000
@@ -105,6 +106,9 @@ class BusSource(FixedPartitionedSource[Poll, int]):
 
     def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> BusPartition:
         """Open one place where it was left."""
+        return persist(lambda: self._open(for_part, resume_state), f"opening {for_part}", self._stop)
+
+    def _open(self, for_part: str, resume_state: int | None) -> BusPartition:
         topic, partition = place = self._places[for_part]
         after = self._cursor(place, resume_state)
         if after is None:

@@ -155,9 +155,13 @@ def run(setup: Setup, stop: threading.Event) -> None:
     playbook = load_playbook(setup.playbook)
     bus = connect(setup.bus, timeout_s=setup.wait_s, waiting=say_and_mind(stop))
     redis = connect_redis(setup.redis, setup.wait_s, stop)
-    bus.ensure(layout(playbook.contracts, setup.partitions))
     resolver = SteadyResolver(Identities(redis), stop)
-    stage, journal = open_stage(bus, redis, resolver, playbook.contracts, setup, stop)
+
+    def resume() -> tuple[IntakeStage, Remembered]:
+        bus.ensure(layout(playbook.contracts, setup.partitions))
+        return open_stage(bus, redis, resolver, playbook.contracts, setup, stop)
+
+    stage, journal = persist(resume, "reading where intake was left", stop)
     sources = places(playbook.contracts, setup.partitions)
     log.info(
         "intake: reading %s (%d partitions each) from %s, clock %s, %d positions known",

@@ -140,10 +140,14 @@ def run(setup: Setup, stop: threading.Event) -> None:
     catalogue = load_catalogue(setup.playbook, compile_plan(playbook), setup.catalogue)
     bus = connect(setup.bus, timeout_s=setup.wait_s, waiting=say_and_mind(stop))
     redis = connect_redis(setup.redis, setup.wait_s, stop)
-    bus.ensure(layout(playbook.contracts, setup.partitions))
-    kept = redis.get(KEY)
+
+    def resume() -> tuple[bytes | None, Counters]:
+        bus.ensure(layout(playbook.contracts, setup.partitions))
+        return redis.get(KEY), Counters(redis, PROCESS)
+
+    kept, counters = persist(resume, "reading what was learned", stop)
     learner = Learner(catalogue, msgspec.msgpack.decode(kept, type=LearnerState) if kept else None)
-    stage = LearningStage(learner, redis, Counters(redis, PROCESS), bus, setup.partitions, stop)
+    stage = LearningStage(learner, redis, counters, bus, setup.partitions, stop)
     log.info(
         "learner: reading %s (%d partitions) from %s, models %s, learned up to %d ms",
         *(BEHAVIOUR, setup.partitions, setup.bus, ", ".join(learner.models), learner.learned_to),
