@@ -33,7 +33,7 @@ CONTRACTS = Contracts(
         EventType("linked", "loyalty", "id", None, {"card": "card", "app": "app"}, {}, True),
     ]
 )
-TYPED = Typed(CONTRACTS)
+TYPED = Typed(CONTRACTS, few=1)
 GOOD = {
     "receipt": "r-1",
     "at": "2017-07-14T02:00:00Z",
@@ -180,12 +180,18 @@ def test_a_type_told_twice_is_left_to_be_explained() -> None:
     assert packed([twice]) == [None]
 
 
+def test_a_few_events_are_left_to_be_taken_one_by_one() -> None:
+    typed = Typed(CONTRACTS, few=3)
+    assert typed.take(GOODS[:1] * 2, NOW).left == [0, 1]
+    assert typed.take([*GOODS[:1] * 3, GOODS[-1]], NOW).left == [3]
+
+
 def test_a_playbook_of_links_alone_or_of_what_cannot_be_leaves_everything() -> None:
     never = EventType(
         "odd", "shop", "n", None, {"card": "c"}, {"n": "boolean"}
     )  # an id that is true or false
     for contracts in (Contracts([never]), Contracts([CONTRACTS.types["linked"]]), Contracts([])):
-        assert Typed(contracts).take([GOODS[0], b"{}"], NOW).left == [0, 1]
+        assert Typed(contracts, few=1).take([GOODS[0], b"{}"], NOW).left == [0, 1]
     assert Typed(CONTRACTS).take([], NOW).left == []
 
 
