@@ -97,7 +97,7 @@ unless = { event = "call", within = "2 days" }
         ('["sum"]\nwindows = ["7d"]', '["max"]\nhalf_lives = ["7d"]', "as max has no half-life"),
         ('unit = "USD"', "", "unit: expected a text, found nothing"),
         ('meaning = "what was paid"', 'meaning = " "', "expected a text"),
-        ('unit = "USD"', 'unit = "USD"\nof = "offer"', "offers, groups and pairs come with a later release"),
+        ('unit = "USD"', 'unit = "USD"\nof = "offer"', "the field of the event that names the offer"),
         ('unit = "USD"', 'unit = "USD"\nmatch = "kind"', "as match is given"),
         ('unit = "USD"', 'unit = "USD"\ndefault = { summ = 1 }', "did you mean sum?"),
         ('unit = "USD"', 'unit = "USD"\ndefault = "none"', "expected a number, found 'none'"),
@@ -138,11 +138,16 @@ def test_each_kind_of_fault_of_a_trigger_is_said(trigger: str, message: str) -> 
 
 def test_names_are_given_once() -> None:
     assert any("a name no other aggregate has" in fault for fault in faults(ONE + ONE))
-    clash = ONE.replace('"paid"', '"paid_sum"').replace('["sum"]\nwindows = ["7d"]', '["sum"]\never = true')
-    other = ONE.replace('windows = ["7d"]', "ever = true").replace('"paid"', '"paid_sum_sum"')
-    assert not any(
-        "paid_sum_sum_ever from both" in f for f in faults(clash + other + ONE.replace("paid", "9"))
-    )
+    ratio = """
+[[ratio]]
+name = "paid_sum_7d"
+numerator = "paid_sum_7d"
+denominator = "paid_sum_7d"
+unit = "x"
+meaning = "m"
+"""
+    found = faults(ONE + ratio)
+    assert any("ratio]] paid_sum_7d.name" in f and "paid_sum_7d, which paid has" in f for f in found), found
 
 
 def test_missing_and_broken_files_are_faults_too(tmp_path: Path) -> None:
