@@ -6,15 +6,17 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from events.contract import Contracts, load_contracts
-from events.faults import PlaybookRefused
+from events.faults import Fault, PlaybookRefused
+from features.attribute import AttributeTable
 from features.declare_aggregate import read_aggregate, with_total
+from features.declare_attribute import read_attributes
 from features.declare_ratio import read_ratio
 from features.declare_trigger import Absence, Trigger, read_trigger
 from features.feature import Aggregate, Derived, Feature, expand, stored
 from features.memory import MEMORY, MEMORY_LEAST, MEMORY_MOST, memory_at_least
 from features.table import NAME, File, Table
 
-__all__ = ["Absence", "Aggregate", "Derived", "Feature", "Playbook", "Trigger", "features_of", "load"]
+__all__ = ["Absence", "Aggregate", "Derived", "Feature", "Playbook", "Trigger", "features_of", "load", "read"]
 
 
 class Playbook(NamedTuple):
@@ -34,6 +36,7 @@ class Playbook(NamedTuple):
     folder: Path
     memory_bytes: int = MEMORY
     ratios: tuple[Feature, ...] = ()
+    attributes: tuple[AttributeTable, ...] = ()
 
 
 def features_of(playbook: Playbook) -> tuple[tuple[Feature, ...], tuple[Feature, ...]]:
@@ -56,10 +59,18 @@ def features_of(playbook: Playbook) -> tuple[tuple[Feature, ...], tuple[Feature,
 
 
 def load(folder: Path) -> Playbook:
-    """Read `playbook.toml`, `events.toml` and `triggers.toml` of the folder.
+    """Read `playbook.toml`, `events.toml`, `triggers.toml` and `attributes.toml` of the folder.
 
     Errors: `PlaybookRefused` with every fault of every file.
     """
+    playbook, faults = read(folder)
+    if faults:
+        raise PlaybookRefused(faults)
+    return playbook
+
+
+def read(folder: Path) -> tuple[Playbook, list[Fault]]:
+    """The playbook of the folder as far as it can be understood, and every fault of these files."""
     contracts, faults = load_contracts(folder)
     file = File(folder, "playbook.toml", faults)
     top = file.top()
@@ -82,6 +93,7 @@ def load(folder: Path) -> Playbook:
     plain = [feature.name for feature in (*visible, *ratios) if feature.match is None]
     triggers = [read_trigger(table, contracts, plain) for table in file.tables("trigger")]
     _unique("trigger", file.tables("trigger"))
+    attributes = read_attributes(folder, contracts, [f.name for f in (*visible, *ratios)], faults)
     playbook = Playbook(
         name,
         timezone,
@@ -93,14 +105,13 @@ def load(folder: Path) -> Playbook:
         folder.resolve(),
         memory,
         ratios,
+        attributes,
     )
     least = smallest_memory(playbook)
     if memory < least:
         hint = "declare fewer aggregates, or let it be larger"
         top.fault("memory", f"{least:,} bytes or more for these aggregates", f"{memory:,} bytes", hint)
-    if faults:
-        raise PlaybookRefused(faults)
-    return playbook
+    return playbook, faults
 
 
 def smallest_memory(playbook: Playbook) -> int:

@@ -107,10 +107,11 @@ def _lengths(table: Table, declared: tuple[str, ...]) -> tuple[tuple[int, ...], 
                 table.fault(key, 'lengths from "1m" to "400d"', render_duration(length))
     ever = table.flag("ever")
     spans = [function for function in declared if function not in MOMENTS]
-    if spans and not (windows or half_lives or ever):
+    # What is written and wrong has been said already.
+    if spans and not (table.raw.get("windows") or table.raw.get("half_lives") or ever):
         table.fault("windows", f"windows, half_lives or ever for {', '.join(spans)}", "none")
     undecayed = [function for function in spans if function not in DECAYED]
-    if undecayed and half_lives and not (windows or ever):
+    if undecayed and half_lives and not (table.raw.get("windows") or ever):
         verb = "has" if len(undecayed) == 1 else "have"
         table.fault("windows", f"windows or ever, as {', '.join(undecayed)} {verb} no half-life", "none")
     if "distinct" in declared and half_lives:
