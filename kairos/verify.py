@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 import orjson
@@ -10,7 +11,7 @@ import orjson
 from events import topics
 from events.bus import Bus, Record
 from events.codec import decode
-from events.envelope import Event, Tick
+from events.envelope import DECISION, Event, Tick
 from events.identity import partition_of
 from experiments.audit import Leak, audit
 from features.feast_store import RedisStateStore
@@ -25,6 +26,9 @@ from models.catalogue import Catalogue
 from models.record import DecisionRecord
 
 CHUNK = 5_000
+
+IN_FLIGHT_MS = 60_000
+"""What happened so shortly before a decision may have been on its way to the state."""
 
 
 def everything(bus: Bus, topic: str, partitions: Iterable[int] | None = None) -> Iterator[Record]:
@@ -62,13 +66,26 @@ class History:
                 ticks[record.partition].append((record.position, tick.time))
         return cls(events, ticks, bus.partitions(topics.BEHAVIOUR))
 
-    def before(self, plan: Plan, customer: str, instant: int) -> State:
-        """The customer's state from nothing but events before `instant`."""
+    def before(self, plan: Plan, customer: str, instant: int, unread: int = 0, decision: str = "") -> State:
+        """The customer's state from nothing but events before `instant`.
+
+        Where the log holds the `decision` of that id: from events before it there, but the `unread` last.
+        """
+        known = self.known(customer, instant, decision)
         state = empty(plan)
-        for record, event in self.events.get(customer, ()):
-            if event.time < instant:
-                fold(plan, state, event, record.partition, record.position)
+        for record, event in known[: len(known) - unread]:
+            fold(plan, state, event, record.partition, record.position)
         return state
+
+    def known(self, customer: str, instant: int, decision: str) -> list[tuple[Record, Event]]:
+        """The customer's events before `instant`, and before the `decision` if the log holds it."""
+        known = []
+        for record, event in self.events.get(customer, ()):
+            if event.id == decision and event.type == DECISION:
+                break
+            if event.time < instant:
+                known.append((record, event))
+        return known
 
     def state(self, plan: Plan, customer: str) -> bytes:
         """The customer's state at the end of the log, wake-ups at its ticks included, as its bytes."""
@@ -95,13 +112,21 @@ def _tick(record: Record) -> Event | Tick | None:
 
 @dataclass(frozen=True)
 class Parity:
-    """Served rows and stored states against those recomputed from the log."""
+    """Served rows and stored states against those recomputed from the log.
+
+    `mismatches` counts rows with any value that differs; `compared` and `features` how often each feature was
+    compared, and how often it differed. `behind` rows are right but for events that had not been folded yet
+    when the decision was made. `skipped` were served under another plan or catalogue.
+    """
 
     rows: int
     mismatches: int
     states: int
     states_differing: int
     features: Mapping[str, int]
+    compared: Mapping[str, int]
+    behind: int
+    skipped: int
 
 
 def parity(
@@ -115,35 +140,66 @@ def parity(
 ) -> Parity:
     """Recompute given served rows from the log cut before their moments, and `states` states to their bytes.
 
-    `mismatches` counts rows in which any value differs, `features` names those values.
     Errors: with `strict` the first row that differs raises `experiments.audit.Leak`.
     """
     customers = sorted({record.customer for record in served})
     history = History.of(bus, customers)
-    names = [f.name for f in (*plan.customer_features, *plan.cross_features)]
     wrong: Counter[str] = Counter()
-    mismatches = 0
-    for record in served:
-        state = history.before(plan, record.customer, record.at)
-        assortment = catalogue.assortment(record.placement)
-        places = record.places()
-        ours = row(plan, state, record.at, record.at)
-        crossed = cross(plan, state, record.at, assortment.keys_of(places), record.at)
-        count = len(places)
-        served_rows = np.hstack([np.tile(record.features(), (count, 1)), record.cross_part()])
-        try:
-            audit(names, served_rows, np.hstack([np.tile(ours, (count, 1)), crossed]))
-        except Leak as leak:
-            if strict:
-                raise
-            mismatches += 1
-            wrong.update(leak.features.keys())
+    compared: Counter[str] = Counter()
+    mismatches = behind = 0
+    ours = [each for each in served if (each.plan, each.catalogue) == (plan.digest, catalogue.version)]
+    plain, crossed = ([f.name for f in part] for part in (plan.customer_features, plan.cross_features))
+    for record in ours:
+        compared.update([*plain, *(crossed if len(record.places()) else [])])
+        leak = _leak(plan, catalogue, history, record)
+        if leak is None:
+            continue
+        flying = _in_flight(history, record)
+        if any(_leak(plan, catalogue, history, record, unread) is None for unread in range(1, flying + 1)):
+            behind += 1
+            continue
+        if strict:
+            raise leak
+        mismatches += 1
+        wrong.update(leak.features.keys())
     chosen = np.random.default_rng(0).permutation(customers)[:states].tolist()
     stored = store.read_many(chosen)
     differing = sum(
         blob != history.state(plan, customer) for customer, blob in zip(chosen, stored, strict=True)
     )
-    return Parity(len(served), mismatches, len(chosen), differing, dict(wrong))
+    return Parity(
+        *(len(ours), mismatches, len(chosen), differing, dict(wrong), dict(compared)),
+        *(behind, len(served) - len(ours)),
+    )
+
+
+def _leak(
+    plan: Plan, catalogue: Catalogue, history: History, record: DecisionRecord, unread: int = 0
+) -> Leak | None:
+    """What the served row has that the log before it has not; None when they are the same."""
+    state = history.before(plan, record.customer, record.at, unread, record.decision_id)
+    places = record.places()
+    keys = catalogue.assortment(record.placement).keys_of(places)
+    count = max(len(places), 1)
+    ours = np.tile(row(plan, state, record.at, record.at), (count, 1))
+    theirs = np.tile(record.features(), (count, 1))
+    names = [feature.name for feature in plan.customer_features]
+    if len(places):
+        crossed = cross(plan, state, record.at, keys, record.at)
+        names += [feature.name for feature in plan.cross_features]
+        ours, theirs = np.hstack([ours, crossed]), np.hstack([theirs, record.cross_part()])
+    try:
+        audit(names, theirs, ours)
+    except Leak as leak:
+        return leak
+    return None
+
+
+def _in_flight(history: History, record: DecisionRecord) -> int:
+    """How many events may have been on the log and not in the state yet when the decision was made."""
+    known = history.known(record.customer, record.at, record.decision_id)
+    recent = takewhile(lambda each: each[1].time >= record.at - IN_FLIGHT_MS, reversed(known))
+    return sum(1 for _ in recent)
 
 
 def repeated_pushes(bus: Bus) -> int:

@@ -8,7 +8,7 @@ from events.counters import counters_key
 from features.feast_store import WATERMARKS_KEY
 from serving.redis_line import RedisAway, RedisLine
 
-STREAM_PROCESSES: Final = ("intake", "behaviour", "learner", "push")
+STREAM_PROCESSES: Final = ("intake", "behaviour", "learner", "push", "parity")
 BUCKETS: Final = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 

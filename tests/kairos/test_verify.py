@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import redis
 
 from events.bus import Bus, Message
 from events.codec import encode
-from events.envelope import Event
+from events.envelope import DECISION, Event
 from events.identity import mint, partition_of
 from events.topics import BEHAVIOUR
 from experiments.audit import Leak
@@ -134,3 +135,33 @@ def test_a_state_that_counted_twice_is_found(corner: Corner, bus: Bus) -> None:
     found = parity(bus, corner.store, corner.plan, corner.catalogue, [record])
     assert found.states_differing == 1
     assert not np.isnan(record.features()).all()
+
+
+def test_events_on_their_way_are_no_mismatch_but_lost_ones_are(corner: Corner, bus: Bus) -> None:
+    """A decision half a minute after a basket that was not folded yet: behind; two days later: wrong."""
+    events = history()
+    for late, counted in [(30_000, (0, 1)), (2 * 86_400_000, (1, 0))]:
+        state = folded(corner.plan, events[:2])
+        record = served(corner, state, BASKET + late, BASKET + late)
+        if not bus.last(BEHAVIOUR, partition_of(CUSTOMER, PARTITIONS)) >= 0:
+            publish(bus, events)
+        found = parity(bus, corner.store, corner.plan, corner.catalogue, [record], states=0)
+        assert (found.mismatches, found.behind) == counted
+
+
+def test_what_came_after_the_decision_on_the_log_does_not_count(corner: Corner, bus: Bus) -> None:
+    """A late basket corrects the state afterwards; the row was right when it was served."""
+    events = history()
+    record = served(corner, folded(corner.plan, events[:2]), BASKET + 86_400_000, BASKET + 86_400_000)
+    decision = Event(DECISION, record.decision_id, record.at, CUSTOMER, {"record": b"", "placement": "feed"})
+    publish(bus, [*events[:2], decision, events[2]])
+    found = parity(bus, corner.store, corner.plan, corner.catalogue, [record], states=0)
+    assert (found.rows, found.mismatches, found.behind) == (1, 0, 0)
+
+
+def test_rows_of_another_plan_are_told_apart(corner: Corner, bus: Bus) -> None:
+    publish(bus, history())
+    record = served(corner, folded(corner.plan, history()[:2]), BASKET - 1_000, BASKET - 1_000)
+    other = msgspec.structs.replace(record, plan="0" * 16)
+    found = parity(bus, corner.store, corner.plan, corner.catalogue, [other, record], states=0)
+    assert (found.rows, found.skipped, found.mismatches) == (1, 1, 0)
