@@ -179,6 +179,26 @@ class Table:
             return None
         return Table(self.file, f"{self.name}.{key}", value, self._places, (*self._path, key), self.faults)
 
+    def tables(self, key: str) -> "list[Table]":
+        """A mandatory list of tables within this one, written [ { ... }, { ... } ]."""
+        value = self.raw[key] if self.has(key) else None
+        if not isinstance(value, list) or not value or not all(isinstance(each, dict) for each in value):
+            self.fault(
+                key, f"tables, {key} = [ {{ ... }}, ... ]", "nothing" if value is None else _shown(value)
+            )
+            return []
+        return [
+            Table(
+                self.file,
+                f"{self.name}.{key}[{index}]",
+                each,
+                self._places,
+                (*self._path, key, index),
+                self.faults,
+            )
+            for index, each in enumerate(value)
+        ]
+
     def done(self) -> None:
         """Note every key that is written and that nobody asked for."""
         for key in self.raw:
