@@ -92,10 +92,11 @@ id = "one"
 group = "article"
 """
 
-# What is wrong, as a person would say it: file, line, what was expected, what was found, the nearest right name.
+# What is wrong: file, line, what was expected, what was found, the nearest right name.
 PLANTED = {
     "a kind of field that is none": (
-        'events.toml: line 6: [sale].fields.pieces: expected a kind of field, found "integr"; did you mean integer?'
+        'events.toml: line 6: [sale].fields.pieces: expected a kind of field, found "integr"; '
+        "did you mean integer?"
     ),
     "a time zone that is none": (
         "playbook.toml: line 2: timezone: expected a time zone such as America/New_York, found 'Mars/Olympus'"
@@ -124,8 +125,8 @@ PLANTED = {
         "found 'pages'; did you mean page?"
     ),
     "a condition that does not type": (
-        "playbook.toml: line 35: [[aggregate]] long.where, character 1: expected a number to compare by size, "
-        "found page, a category"
+        "playbook.toml: line 35: [[aggregate]] long.where, character 1: expected a number to compare by "
+        "size, found page, a category"
     ),
     "a meaning nobody wrote": (
         "playbook.toml: line 32: [[aggregate]] long.meaning: expected a text, found nothing; "
@@ -143,7 +144,8 @@ PLANTED = {
         "offers.toml: line 4: [[placement]].limit: expected a whole number from 1 to 1000, found 0"
     ),
     "a rule on a feature that is none": (
-        "offers.toml: line 8: [[rule]].when (placement feed), character 1: expected a known name, found pages_cont_7d; did you mean pages_count_7d?"
+        "offers.toml: line 8: [[rule]].when (placement feed), character 1: expected a known name, "
+        "found pages_cont_7d; did you mean pages_count_7d?"
     ),
     "a family whose key no offer picks": (
         "offers.toml: offers: expected an attribute 'page', which picks the key of by_page_share_7d, "
