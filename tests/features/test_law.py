@@ -1,5 +1,6 @@
 """One law: states are a commutative monoid, and folding a log is merging its singletons."""
 
+import struct
 from collections.abc import Sequence
 from functools import reduce
 from random import Random
@@ -9,16 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from events.envelope import Event
+from features.anatomy import cells_of, marks_of
+from features.batch import hash_key
 from features.fold import Fate, decode, empty, encode, fold, merge
-from features.state import State, UnknownPlan
-from tests.features.workshop import DAY, NOON, folded, histories, plan, sale
+from features.fold import State, UnknownPlan
+from features.kernel.header import FORGOT_MARKS, MOST_MARKS
+from tests.features.workshop import DAY, NOON, call, folded, histories, plan, sale
 
 
 def body(state: State) -> bytes:
     """The bytes but for the positions, which say how the events came and not what they were."""
-    plain = decode(plan(), encode(plan(), state))
-    plain.applied = {}
-    return encode(plan(), plain)
+    whole = encode(plan(), state)
+    (partitions,) = struct.unpack_from("<H", whole, 34)
+    return whole[24:34] + whole[36:52] + whole[52 + 12 * partitions :]
 
 
 @given(histories(), st.randoms(use_true_random=False))
@@ -135,22 +139,37 @@ def test_states_of_different_plans_do_not_merge() -> None:
 def test_a_quiet_year_leaves_no_tiles_and_no_keys() -> None:
     p = plan()
     state = folded(p, [sale("1", NOON, kind="a"), sale("2", NOON + 390 * DAY, kind="b")])
-    encode(p, state)
-    by_name = {bank.aggregate.name: bank for bank in p.banks}
-    assert [tile[0] for tile in state.banks[by_name["paid"].number][""][0].values()] == [1]
-    assert set(state.banks[by_name["paid_by_kind"].number]) == {"a", "b"}, "ever keeps its keys"
-    assert state.banks[by_name["calls_by_reason"].number] == {}
+    cells = cells_of(p, state)
+    assert [tile.numbers[0] for cell in cells if cell.aggregate == "paid" for tile in cell.tiles] == [1]
+    by_kind = {cell.key for cell in cells if cell.aggregate == "paid_by_kind"}
+    assert by_kind == {hash_key("a"), hash_key("b")}, "ever keeps its keys"
+    state = folded(p, [call("1", NOON), sale("2", NOON + 390 * DAY, kind="b")])
+    assert not [cell for cell in cells_of(p, state) if cell.aggregate == "calls_by_reason"]
 
 
 def test_old_detail_is_coarsened_so_that_tiles_are_bounded_whatever_happens() -> None:
     p = plan()
     log = [sale(n, NOON + n * DAY // 96) for n in range(96 * 100)]
     state = folded(p, log)
-    encode(p, state)
-    tiles = state.banks[0][""][p.banks[0].tiles]
-    levels = [sum(place & 7 == level for place in tiles) for level in range(4)]
-    assert all(0 < count <= 200 for count in levels), levels
-    assert len(state.banks[0][""][p.banks[0].halves]) <= 41
+
+    def levels() -> list[int]:
+        tiles = [tile.level for tile in cells_of(p, state)[0].tiles]
+        return [tiles.count(level) for level in range(4)]
+
+    before = levels()
+    assert all(0 < count <= 200 for count in before), before
+    assert len(cells_of(p, state)[0].halves[0]) <= 41
     late = sale("late", log[-1].time - 60 * DAY)
     assert fold(p, state, late, 0, len(log)) is Fate.FOLDED
-    assert len(tiles) <= sum(levels), "a late event lands in the tile that its age asks for"
+    assert sum(levels()) <= sum(before), "a late event lands in the tile that its age asks for"
+
+
+def test_ids_are_remembered_up_to_a_bound_and_the_state_says_so() -> None:
+    p = plan()
+    log = [sale(n, NOON + n) for n in range(MOST_MARKS + 200)]
+    state = folded(p, log)
+    assert marks_of(state)[0][0] == NOON + 200
+    assert len(marks_of(state)) == MOST_MARKS
+    assert state.flags & FORGOT_MARKS
+    assert fold(p, state, log[-1], 0, len(log)) is Fate.REPEAT
+    assert not folded(p, log[:MOST_MARKS]).flags & FORGOT_MARKS

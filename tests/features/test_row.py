@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from events.envelope import Event
 from features.bank import Bank
 from features.feature import Feature
-from features.fold import decode, empty, encode, settle
+from features.fold import decode, empty, encode, fold
 from features.kleene import DECIMAL
 from features.row import StateAhead, cross, explain, row
-from features.tiles import HALF_LIVES_KEPT
-from tests.features.workshop import DAY, NOON, folded, histories, plan, sale
+from features.kernel.layout import HALF_LIVES_KEPT
+from tests.features.workshop import DAY, NOON, call, folded, histories, plan, sale
 
 
 def oracle(feature: Feature, values: Sequence[tuple[int, float]], at: int, window: float | None) -> float:
@@ -99,7 +99,7 @@ def test_row_and_cross_equal_the_oracle(log: Sequence[Event], later: int) -> Non
     keys = {"kind": ["a", "b", "x", "never"], "reason": ["help", "price", "help", "never"]}
     crossed = cross(p, state, at, keys, at)
     for bank in p.banks:
-        for place, feature in enumerate(bank.features, start=bank.row_at):
+        for place, feature in zip(bank.columns, bank.features, strict=True):
             if not bank.keyed:
                 values = pairs(bank, log, at, None)
                 assert agrees(feature, float(numbers[place]), values, at), (feature, numbers[place])
@@ -109,18 +109,25 @@ def test_row_and_cross_equal_the_oracle(log: Sequence[Event], later: int) -> Non
                     assert agrees(feature, float(crossed[offer, place]), values, at), (feature, key)
 
 
-@given(histories(), st.integers(0, 130 * DAY))
+@given(histories(), st.integers(1, 130 * DAY))
 @settings(max_examples=150, deadline=None)
-def test_a_state_reads_the_same_before_and_after_it_is_settled(log: Sequence[Event], later: int) -> None:
+def test_a_state_reads_the_same_before_and_after_time_has_coarsened_it(
+    log: Sequence[Event], later: int
+) -> None:
     p = plan()
     at = max((event.time for event in log), default=NOON) + 1 + later
     state = folded(p, log)
-    keys = {"kind": ["a", "b"], "reason": ["help", "price"]}
-    before = row(p, state, at, at).tobytes(), cross(p, state, at, keys, at).tobytes()
-    settle(p, state)
-    assert (row(p, state, at, at).tobytes(), cross(p, state, at, keys, at).tobytes()) == before
-    again = decode(p, encode(p, state))
-    assert (row(p, again, at, at).tobytes(), cross(p, again, at, keys, at).tobytes()) == before
+    names = [feature.name for feature in p.customer_features]
+    sales = [n for n, name in enumerate(names) if name.startswith(("paid", "bulk"))]
+    keys = {"kind": ["a", "b"]}
+    bought = [n for n, feature in enumerate(p.cross_features) if feature.match == "kind"]
+
+    def read() -> tuple[bytes, bytes]:
+        return row(p, state, at, at)[sales].tobytes(), cross(p, state, at, keys, at)[:, bought].tobytes()
+
+    before = read()
+    fold(p, state, call("later", at - 1), 0, len(log))
+    assert read() == before
 
 
 @given(st.integers(0, 10 * DAY), st.integers(-(7 * DAY), 7 * DAY).map(lambda ms: ms // 60), st.data())
@@ -130,11 +137,12 @@ def test_at_the_very_edge_of_a_window_too(begin: int, off: int, data: st.DataObj
     window = data.draw(st.sampled_from([7 * DAY, 28 * DAY, 84 * DAY]))
     old = NOON + begin
     at = old + window + off
-    newest = at - data.draw(st.integers(1, DAY))
+    newest = at - data.draw(st.integers(2, DAY))
     state = folded(p, [sale(1, old), sale(2, newest)])
-    unsettled = row(p, state, at, at).tobytes()
-    settle(p, state)
-    assert row(p, state, at, at).tobytes() == unsettled
+    columns = [n for n, feature in enumerate(p.customer_features) if feature.name.startswith("paid")]
+    before = row(p, state, at, at)[columns].tobytes()
+    fold(p, state, call(3, at - 1), 0, 2)
+    assert row(p, state, at, at)[columns].tobytes() == before
 
 
 @pytest.mark.parametrize("off", [-1, 1])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from events.envelope import Event, Field
 from features.declare import load
-from features.fold import empty, fold
+from features.fold import empty, fold_batch
 from features.plan import Plan, compile_plan
 from features.state import State
 
@@ -122,11 +122,12 @@ def call(ident: object, time: int, reason: str = "help", customer: str = "{001}s
 
 def folded(plan: Plan, log: Iterable[Event], state: State | None = None) -> State:
     """The state of a log."""
+    events = list(log)
     state = empty(plan) if state is None else state
-    start = state.applied.get(0, -1) + 1
-    for position, event in enumerate(log, start=start):
-        fold(plan, state, event, 0, position)
-    return state
+    start, count = state.applied.get(0, -1) + 1, len(events)
+    positions = range(start, start + count)
+    made = fold_batch(plan, [state.blob], events, [0] * count, [0] * count, positions)
+    return State(made.blobs[0])
 
 
 TIMES = st.one_of(
