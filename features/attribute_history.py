@@ -1,7 +1,8 @@
 """The past of a batch table: when which row of a customer counted; Parquet for Feast's offline store."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,10 +64,9 @@ def advance(
         # The past is told anew, as far as the table still tells it.
         told = {NO_ROW, *(as_of for as_of, _ in rows)}
         timeline = tuple(version for version in timeline if version.as_of not in told)
-    returned = bool(timeline) and timeline[-1].as_of == NO_ROW
     for as_of, values in rows:
-        same = next((each for each in reversed(timeline) if each.as_of == as_of), None)
-        if same is not None and same.values == values and not returned:
+        same = next((each for each in _since_it_came(timeline) if each.as_of == as_of), None)
+        if same is not None and same.values == values:
             continue
         since = as_of + 1 if counted is None else max(as_of + 1, counted)
         place = bisect_right(timeline, since, key=lambda version: version.since)
@@ -77,13 +77,16 @@ def advance(
     return timeline
 
 
+def _since_it_came(timeline: Timeline) -> Iterator[Version]:
+    """Newest first, the versions of the time since the customer has been in the table without a break."""
+    return takewhile(lambda version: version.as_of != NO_ROW, reversed(timeline))
+
+
 def _gone(timeline: Timeline, counted: int | None) -> Timeline:
-    if counted is None or not timeline:
-        return ()
-    last = timeline[-1]
-    if last.as_of == NO_ROW:
+    if timeline and timeline[-1].as_of == NO_ROW and counted is not None:
         return timeline
-    return (*timeline, Version(max(counted, last.since + 1), NO_ROW, (None,) * len(last.values)))
+    past = tuple(version for version in timeline if counted is not None and version.since < counted)
+    return (*past, Version(counted or 0, NO_ROW, (None,) * len(past[-1].values))) if past else ()
 
 
 def schema_of(table: AttributeTable) -> pa.Schema:

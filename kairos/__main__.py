@@ -95,7 +95,11 @@ def train(settings: Settings, args: argparse.Namespace) -> int:
 
 
 def features(settings: Settings, args: argparse.Namespace) -> int:
-    """Feast: `apply` derives its objects from the playbook and shows what changes."""
+    """Feast: `apply` derives its objects from the playbook, `load` brings batch tables in."""
+    if args.action == "load":
+        from kairos.attribute_verb import run
+
+        return run(settings, table=args.table, past=args.past)
     from kairos.feature_verbs import apply
 
     return apply(settings)
@@ -201,7 +205,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--placement", nargs="+", default=["feed"], help="placements to learn from")
     sub.add_argument("--alias", default="champion", help="alias to set in the registry")
     sub = add(features)
-    sub.add_argument("action", choices=["apply"])
+    sub.add_argument("action", choices=["apply", "load"])
+    sub.add_argument("table", nargs="?", help="with load: one table of attributes.toml")
+    sub.add_argument("--past", action="store_true", help="with load: rows count from their own as-of")
     sub = add(check)
     sub.add_argument("folder", type=Path, nargs="?", help="folder of the playbook")
     sub = add(why_value)

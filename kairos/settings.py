@@ -44,6 +44,7 @@ class Settings(BaseSettings):
     port: int = Field(8700, ge=0, le=65535, description="port of the HTTP door")
     api_key: str | None = Field(None, description="key that requests must carry in X-API-Key")
     catalogue: Path | None = Field(None, description="table of offers, where the playbook asks for one")
+    data: Path | None = Field(None, description="folder of batch tables' files; left out: the run's own")
     wait_s: float = Field(30.0, gt=0, description="seconds to wait for bus and Redis at start")
     log_level: str = Field("info", description="debug, info, warning or error")
 
@@ -70,7 +71,7 @@ def load(file: Path | None = None, **given: Any) -> Settings:
     faults += [
         _unknown(f"environment: {name}", name[len(PREFIX) :].lower(), known, PREFIX)
         for name in os.environ
-        if name.startswith(PREFIX) and name[len(PREFIX) :].lower() not in known | {"data"}
+        if name.startswith(PREFIX) and name[len(PREFIX) :].lower() not in known
     ]
     if faults:
         raise BadSettings("\n".join(faults))
