@@ -86,11 +86,12 @@ def read(folder: Path) -> tuple[Playbook, list[Fault]]:
     memory = top.size("memory", MEMORY, MEMORY_LEAST, MEMORY_MOST)
     top.done()
     aggregates, ratios = _features(file, contracts, freshness)
+    known = file.readable
     file = File(folder, "triggers.toml", faults, mandatory=False)
     file.top().done()
     file.only("trigger")
     visible = [feature for aggregate in aggregates for feature in expand(aggregate)]
-    plain = [feature.name for feature in (*visible, *ratios) if feature.match is None]
+    plain = [f.name for f in (*visible, *ratios) if f.match is None] if known else None
     triggers = [read_trigger(table, contracts, plain) for table in file.tables("trigger")]
     _unique("trigger", file.tables("trigger"))
     attributes = read_attributes(folder, contracts, [f.name for f in (*visible, *ratios)], faults)

@@ -229,7 +229,8 @@ class File:
     def __init__(self, folder: Path, name: str, faults: list[Fault], *, mandatory: bool = True) -> None:
         path = folder / name
         self.name = str(path)
-        self.faults = faults
+        self.readable = False
+        self.faults: list[Fault] = []  # of a file that cannot be read, nothing more than that is said
         self._raw: dict[str, Any] = {}
         self._places = TomlPlaces("")
         if not path.is_file():
@@ -243,6 +244,8 @@ class File:
             faults.append(Fault(self.name, "", "a TOML file", str(error)))
             return
         self._places = TomlPlaces(text)
+        self.readable = True
+        self.faults = faults
 
     def top(self) -> Table:
         """The keys above the first header; tables are left to `tables`."""
