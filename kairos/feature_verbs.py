@@ -5,6 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from events.faults import PlaybookRefused
+from features.attribute import attribute_features
 from features.declare import features_of, load, read
 from features.plan import compile_plan
 from kairos.settings import Settings
@@ -17,13 +18,14 @@ def check(folder: Path, table: Path | None) -> int:
     row, cross = (
         [feature for feature in features if not feature.hidden] for features in features_of(playbook)
     )
+    row += attribute_features(playbook)
     faults += catalogue.faults_of(folder, row, cross, table)
     if faults:
         raise PlaybookRefused(faults)
     plan = compile_plan(playbook)
     offers = catalogue.load(folder, plan, table)
     Console(highlight=False).print(
-        f"{plan.name}: {len(plan.customer_features)} features of a customer, {len(plan.cross_features)} of a "
+        f"{plan.name}: {len(row)} features of a customer, {len(plan.cross_features)} of a "
         f"customer and an offer, {len(plan.playbook.triggers)} triggers, "
         f"{len(offers.placements)} placements; no faults"
     )

@@ -16,6 +16,7 @@ from events.codec import decode
 from events.counters import counters_key
 from events.envelope import DECISION, Tick
 from events.topics import BEHAVIOUR
+from features.attribute_past import AttributePast
 from features.declare import load as load_playbook
 from features.feast_store import RedisStateStore
 from features.plan import compile_plan
@@ -40,7 +41,8 @@ def run(
     seed = 0
     try:
         while True:
-            found = parity(bus, store, plan, catalogue, drawn(bus, sample, seed), states=sample)
+            past = AttributePast.read(plan, settings.run_dir)
+            found = parity(bus, store, plan, catalogue, drawn(bus, sample, seed), states=sample, past=past)
             publish(settings.redis, found)
             if as_json:
                 print(orjson.dumps(_plain(found)).decode(), flush=True)

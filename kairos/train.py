@@ -15,6 +15,7 @@ from events.faults import Fault, PlaybookRefused, did_you_mean
 from experiments.attribution import Attribution, Example
 from experiments.registry import Registry
 from experiments.training import TooFew, train
+from features.attribute_past import AttributePast
 from features.declare import load as load_playbook
 from features.feast_store import RedisStateStore
 from features.plan import Plan, compile_plan
@@ -103,7 +104,8 @@ def refuse_leaks(
 ) -> None:
     """Recompute served rows from the log cut before their moments; `Leak` when any differs."""
     store = RedisStateStore(settings.redis, settings.project)
-    parity(bus, store, plan, catalogue, served, states=0, strict=True)
+    past = AttributePast.read(plan, settings.run_dir)
+    parity(bus, store, plan, catalogue, served, states=0, strict=True, past=past)
 
 
 def keep_online(settings: Settings, registry: Registry, placement: str, alias: str, console: Console) -> None:

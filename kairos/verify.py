@@ -14,11 +14,14 @@ from events.codec import decode
 from events.envelope import DECISION, Event, Tick
 from events.identity import partition_of
 from experiments.audit import Leak, audit
+from features.attribute_past import AttributePast
+from features.attribute_store import RedisAttributeStore
 from features.feast_store import RedisStateStore
 from features.fold import Fate, empty, encode, fold
 from features.fold import decode as unpack_state
+from features.full_row import full_features, full_row
 from features.plan import Plan
-from features.row import cross, row
+from features.row import cross
 from features.state import State
 from features.triggers import advance, next_wake, wake
 from kairos.settings import Settings
@@ -137,25 +140,30 @@ def parity(
     served: Sequence[DecisionRecord],
     states: int = 100,
     strict: bool = False,
+    past: AttributePast | None = None,
 ) -> Parity:
     """Recompute given served rows from the log cut before their moments, and `states` states to their bytes.
 
-    Errors: with `strict` the first row that differs raises `experiments.audit.Leak`.
+    Attributes come from `past`; without it no batch table was ever loaded. Errors: with `strict` the first
+    row that differs raises `experiments.audit.Leak`.
     """
     customers = sorted({record.customer for record in served})
     history = History.of(bus, customers)
+    past = past or AttributePast.none(plan)
     wrong: Counter[str] = Counter()
     compared: Counter[str] = Counter()
     mismatches = behind = 0
     ours = [each for each in served if (each.plan, each.catalogue) == (plan.digest, catalogue.version)]
-    plain, crossed = ([f.name for f in part] for part in (plan.customer_features, plan.cross_features))
+    plain, crossed = ([f.name for f in part] for part in (full_features(plan), plan.cross_features))
     for record in ours:
         compared.update([*plain, *(crossed if len(record.places()) else [])])
-        leak = _leak(plan, catalogue, history, record)
+        leak = _leak(plan, catalogue, history, past, record)
         if leak is None:
             continue
         flying = _in_flight(history, record)
-        if any(_leak(plan, catalogue, history, record, unread) is None for unread in range(1, flying + 1)):
+        if any(
+            _leak(plan, catalogue, history, past, record, unread) is None for unread in range(1, flying + 1)
+        ):
             behind += 1
             continue
         if strict:
@@ -174,16 +182,22 @@ def parity(
 
 
 def _leak(
-    plan: Plan, catalogue: Catalogue, history: History, record: DecisionRecord, unread: int = 0
+    plan: Plan,
+    catalogue: Catalogue,
+    history: History,
+    past: AttributePast,
+    record: DecisionRecord,
+    unread: int = 0,
 ) -> Leak | None:
     """What the served row has that the log before it has not; None when they are the same."""
     state = history.before(plan, record.customer, record.at, unread, record.decision_id)
     places = record.places()
     keys = catalogue.assortment(record.placement).keys_of(places)
     count = max(len(places), 1)
-    ours = np.tile(row(plan, state, record.at, record.at), (count, 1))
+    held = past.held(record.customer, record.at)
+    ours = np.tile(full_row(plan, state, held, record.at, record.at), (count, 1))
     theirs = np.tile(record.features(), (count, 1))
-    names = [feature.name for feature in plan.customer_features]
+    names = [feature.name for feature in full_features(plan)]
     if len(places):
         crossed = cross(plan, state, record.at, keys, record.at)
         names += [feature.name for feature in plan.cross_features]
@@ -217,9 +231,12 @@ def feast_differs(settings: Settings, plan: Plan, customers: Sequence[str], at: 
     door = FeastDoor(plan, project=settings.project, redis_url=settings.redis, run_dir=settings.run_dir)
     door.apply()
     store = RedisStateStore(settings.redis, settings.project)
+    attributes = RedisAttributeStore(settings.redis, settings.project)
+    held = attributes.read_many(plan.playbook.attributes, customers)
     ours = [
-        row(plan, None if blob is None else unpack_state(plan, blob), at, at)
-        for blob in store.read_many(customers)
+        full_row(plan, None if blob is None else unpack_state(plan, blob), each, at, at)
+        for blob, each in zip(store.read_many(customers), held, strict=True)
     ]
+    attributes.close()
     theirs = door.online_rows(customers, at, at)
     return sum(not np.array_equal(a, b, equal_nan=True) for a, b in zip(ours, theirs, strict=True))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from events.faults import Fault, PlaybookRefused, did_you_mean
 from features.feature import Feature
+from features.full_row import full_features
 from features.plan import Plan
 from models.assortment import CLOCK, DATES, Assortment, numeric
 from models.declared import FILE, Declared, read
@@ -61,9 +62,7 @@ def load(folder: Path, plan: Plan, table: Path | None = None) -> Catalogue:
         raise PlaybookRefused(faults)  # without offers every placement and rule would look wrong
     zone = ZoneInfo(plan.playbook.timezone)
     assortments = {
-        placement.name: _assort(
-            placement, declared, plan.customer_features, plan.cross_features, zone, faults
-        )
+        placement.name: _assort(placement, declared, full_features(plan), plan.cross_features, zone, faults)
         for placement in declared.placements
     }
     faults += _unpicked(declared.offers, plan.cross_features)

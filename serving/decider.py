@@ -13,10 +13,13 @@ from events.codec import render_time
 from events.faults import did_you_mean
 from events.identity import id_key, is_customer, mint, partition_of
 from events.setup import Clock
+from features.attribute_fields import LOADED_KEY, AttributesDamaged, fields_of, held_of
+from features.attributes import Held, nothing_held
 from features.feast_store import BLOB_FIELD, WATERMARKS_KEY, decode_blob_value, feast_key
 from features.fold import BlobDamaged, State, UnknownPlan, decode
+from features.full_row import full_row
 from features.plan import Plan
-from features.row import StateAhead, cross, row
+from features.row import StateAhead, cross
 from models.assortment import Assortment
 from models.catalogue import Catalogue
 from models.decision import Decision, Request, decide, decision_id
@@ -46,13 +49,15 @@ class Known(NamedTuple):
     """What was read of one customer: `state` is None for someone unseen.
 
     `watermark` (ms) is how far the customer's partition is folded, None when that is not known or the
-    state cannot be read: every value is then missing. `at` is the instant to decide for.
+    state cannot be read: every value of behaviour is then missing. `attributes` are of batch tables; `at` is
+    the instant to decide for.
     """
 
     customer: str
     state: State | None
     watermark: int | None
     at: int
+    attributes: Held
 
 
 class Decided(NamedTuple):
@@ -89,6 +94,10 @@ class Decider:
     ) -> None:
         self._project, self._partitions, self._clock, self._kinds = project, partitions, clock, kinds
         self._plan, self._catalogue = plan, catalogue
+        self._tables = plan.playbook.attributes
+        self._fields = (BLOB_FIELD, *fields_of(self._tables))
+        names = [table.name for table in self._tables]
+        self._asked_beside: tuple[Command, ...] = (("HMGET", LOADED_KEY, *names),) if names else ()
         self._line, self._ledger, self._relay = line, ledger, relay
         self._shelf, self._metrics, self._now = shelf, metrics, now
         self._aliases: OrderedDict[str, str] = OrderedDict()
@@ -155,10 +164,11 @@ class Decider:
         self, customer: str, at: int | None, beside: Command
     ) -> tuple[bytes | None, Known | Problem]:
         """One round trip: `beside`'s reply, and what is known, or why that instant cannot be decided."""
-        reply, value, mark = await self._line.ask(
+        reply, (value, *fields), mark, *loaded = await self._line.ask(
             beside,
-            ("HGET", feast_key(self._project, customer), BLOB_FIELD),
+            ("HMGET", feast_key(self._project, customer), *self._fields),
             ("HGET", WATERMARKS_KEY, partition_of(customer, self._partitions)),
+            *self._asked_beside,
         )
         watermark = None if mark is None else int(mark)
         state: State | None = None
@@ -174,7 +184,15 @@ class Decider:
         except Problem as problem:
             return reply, problem
         # What cannot be read is missing, not empty: no watermark says so.
-        return reply, Known(customer, state, watermark if readable else None, when)
+        attributes = self._attributes(fields, loaded[0] if loaded else [])
+        return reply, Known(customer, state, watermark if readable else None, when, attributes)
+
+    def _attributes(self, fields: list[bytes | None], loaded: list[bytes | None]) -> Held:
+        try:
+            return held_of(self._tables, fields, loaded)
+        except AttributesDamaged:
+            self._metrics.unreadable.inc()
+            return nothing_held(self._tables)
 
     def _asked(self, at: When | None) -> int | None:
         if at is None:
@@ -226,7 +244,7 @@ class Decider:
             return decide(request, ask.placement, self._catalogue, features, cross_for, scorers, at)
 
         try:
-            features = row(plan, state, at, known.watermark)
+            features = full_row(plan, state, known.attributes, at, known.watermark)
             try:
                 return with_models(self._shelf.blend(ask.placement))
             except (StateAhead, BadContext):
