@@ -123,6 +123,7 @@ def total_of(aggregate: Aggregate, where: str | None) -> Aggregate | None:
         by=None,
         match=None,
         half_lives=(),
+        meaning=f"the whole that {aggregate.name} gives shares of: {aggregate.meaning}",
         default={},
         declared=(),
         of="global" if aggregate.of in ("offer", "offer_group") else "customer",

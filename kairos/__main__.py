@@ -56,8 +56,9 @@ def behaviour(settings: Settings, args: argparse.Namespace) -> int:
     """Stream: fold `behaviour` into customer states and fire triggers."""
     stop = _stop_on_signal()
     from stream.behaviour import run
+    from stream.worker import Worker
 
-    run(settings, stop)
+    run(settings, stop, Worker.parse(args.worker))
     return 0
 
 
@@ -110,6 +111,13 @@ def check(settings: Settings, args: argparse.Namespace) -> int:
     from kairos.feature_verbs import check as run
 
     return run(args.folder or settings.playbook, settings.catalogue)
+
+
+def describe(settings: Settings, args: argparse.Namespace) -> int:
+    """Show what a playbook expands to: each feature, what it may cost and what reads it."""
+    from kairos.describe import run
+
+    return run(args.folder or settings.playbook, only=args.only, as_json=args.json)
 
 
 def why_value(settings: Settings, args: argparse.Namespace) -> int:
@@ -169,6 +177,13 @@ def mutants(settings: Settings, args: argparse.Namespace) -> int:
     return run(only=args.only)
 
 
+def bench(settings: Settings, args: argparse.Namespace) -> int:
+    """Measure what the service does on this machine, beside what others would do."""
+    from kairos.bench.verb import run
+
+    return run(settings, args)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m kairos",
@@ -194,7 +209,8 @@ def _parser() -> argparse.ArgumentParser:
     choose_bus(sub)
     choose_bus(add(up))
     add(intake)
-    add(behaviour)
+    sub = add(behaviour)
+    sub.add_argument("--worker", type=_worker, default="0/1", metavar="I/N", help="share the partitions")
     add(learner)
     sub = add(serve)
     sub.add_argument("--host", help="address to listen on")
@@ -210,6 +226,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--past", action="store_true", help="with load: rows count from their own as-of")
     sub = add(check)
     sub.add_argument("folder", type=Path, nargs="?", help="folder of the playbook")
+    sub = add(describe)
+    sub.add_argument("folder", type=Path, nargs="?", help="folder of the playbook")
+    sub.add_argument("--only", metavar="NAME", help="a feature, an aggregate, or a pattern such as 'spend_*'")
+    sub.add_argument("--json", action="store_true", help="print everything as JSON")
     sub = add(why_value)
     sub.add_argument("customer", help="a minted id, or kind:value such as card:C000001")
     sub.add_argument("feature", help="name of a feature of the row, or of a customer and an offer")
@@ -232,7 +252,55 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--kills", type=_positive, default=21, help="kills a run")
     sub = add(mutants)
     sub.add_argument("--only", metavar="NAME", help="one mutant, or a pattern such as 'push-*'")
+    _add_benches(add(bench))
     return parser
+
+
+def _add_benches(sub: argparse.ArgumentParser) -> None:
+    kinds = sub.add_subparsers(dest="what", metavar="WHAT", required=True)
+
+    def kind(name: str, line: str, **sizes: tuple[int, str]) -> argparse.ArgumentParser:
+        each = kinds.add_parser(name, help=line, description=line)
+        for size, (default, words) in sizes.items():
+            each.add_argument(
+                f"--{size}",
+                type=_positive,
+                default=default,
+                metavar="N",
+                help=f"{words} (default {default:,})",
+            )
+        each.add_argument(
+            "--playbook", type=Path, default=Path("playbooks/wide"), help="folder (default playbooks/wide)"
+        )
+        each.add_argument("--json", action="store_true", help="print one object instead of tables")
+        return each
+
+    each = kind(
+        "stream",
+        "Events from the bus to rows in Redis, stage by stage; the fold alone; two contenders.",
+        features=(1_000, "features at most, of those the playbook has"),
+        customers=(100_000, "customers, all of them known before"),
+        events=(200_000, "events measured"),
+        workers=(1, "fold the log by so many processes too"),
+        history=(10, "events in each customer's past, at the mean"),
+        seconds=(8, "seconds that each contender gets"),
+    )
+    each.add_argument("--keys", choices=["uniform", "zipf"], default="uniform", help="who acts")
+    kind(
+        "row",
+        "From a state's bytes to a row of features at an instant.",
+        features=(1_000, "features at most, of those the playbook has"),
+        customers=(2_000, "customers whose past is folded"),
+        history=(30, "events in each customer's past, at the mean"),
+        rows=(2_000, "rows read of each kind of customer"),
+    )
+    kind(
+        "freshness",
+        "How long until an event is in the row, and in the answer to a decision.",
+        rate=(10_000, "events a second, where the machine keeps up"),
+        seconds=(20, "seconds of looking, for rows and for decisions each"),
+        customers=(20_000, "customers whose events flow"),
+    )
 
 
 def _positive(text: str) -> int:
@@ -243,6 +311,13 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
     return number
+
+
+def _worker(text: str) -> str:
+    index, _, count = text.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise argparse.ArgumentTypeError(f"expected a worker such as 0/2 (the first of two), found {text!r}")
+    return text
 
 
 def main(argv: Sequence[str] | None = None) -> int:
