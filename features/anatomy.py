@@ -85,7 +85,8 @@ def _head(state: State) -> tuple[list[tuple[int, int]], _Reader, int]:
 
 def _cell(plan: Plan, reader: _Reader) -> Cell:
     number = reader.number()
-    bank, row, spans = plan.banks[number], plan.tables.banks[number], plan.tables.spans
+    bank, spans = plan.banks[number], plan.tables.spans
+    row = plan.tables.banks[number * layout.BANK_COLUMNS :]
     counts, sums, extremes = row[layout.COUNTS], row[layout.SUMS], row[layout.EXTREMES]
 
     def numbers() -> tuple[int, ...]:

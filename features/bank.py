@@ -101,9 +101,9 @@ def tables_of(banks: Sequence[Bank]) -> BankTables:
         row[at.FEATURES_END] = len(features)
         _weigh(row, bank.keyed)
     return BankTables(
-        rows,
+        rows.ravel(),
         np.array(spans, dtype=np.int64),
-        np.array(features, dtype=np.int64).reshape(len(features), 4),
+        np.array(features, dtype=np.int64).ravel(),
         np.array([bank.scale for bank in banks], dtype=np.float64),
         matches,
     )

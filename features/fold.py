@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from events.envelope import Event
 from features.batch import Batch, batch_of
-from features.kernel.folding import BEHIND, FOLDED, LATE, REPEAT, fold_states
+from features.kernel.folding import BEHIND, FOLDED, LATE, REPEAT, fixed_size, fold_states
 from features.plan import Plan
 from features.state import BlobDamaged, State, UnknownPlan, open_state
 
@@ -160,10 +160,12 @@ def _run(
         other,
         other_starts,
         batch.groups,
-        batch.events,
+        batch.events.ravel(),
         batch.flat,
         fates,
         probes,
+        np.empty(fixed_size(len(plan.banks)), dtype=np.int64),
+        rows.defaults.copy(),
     )
     whole = out.tobytes()
     places = ends.tolist()

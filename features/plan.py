@@ -104,7 +104,7 @@ def compile_plan(playbook: Playbook) -> Plan:
         types.append((before[0], len(steps), before[1], len(probed)))
     digest = _digest(playbook)
     word = int.from_bytes(bytes.fromhex(digest), "little", signed=True)
-    limits = [playbook.lateness_ms, playbook.memory_bytes, word, 1, len(probed)]
+    limits = [playbook.lateness_ms, playbook.memory_bytes, word, 1, len(probed), len(triggers.columns)]
     row_columns = {feature.name: n for n, feature in enumerate(row)}
     tables = tables_of(banks)
     match_columns = {
@@ -122,8 +122,8 @@ def compile_plan(playbook: Playbook) -> Plan:
         triggers,
         playbook,
         tables,
-        np.array(steps, dtype=np.int64).reshape(len(steps), 4),
-        np.array(types, dtype=np.int64).reshape(len(types), 4),
+        np.array(steps, dtype=np.int64).ravel(),
+        np.array(types, dtype=np.int64).ravel(),
         np.array([*probed, *triggers.columns], dtype=np.int64),
         np.array(limits, dtype=np.int64),
         _row_tables(row, row_columns, {}),
@@ -193,7 +193,7 @@ def _row_tables(
     return RowTables(
         np.array([feature.default for feature in features], dtype=np.float64),
         np.array([feature.freshness_ms for feature in features], dtype=np.int64),
-        np.array(derived, dtype=np.int64).reshape(len(derived), 3),
+        np.array(derived, dtype=np.int64).ravel(),
         np.array(factors, dtype=np.float64),
         sum(not feature.hidden for feature in features),
     )

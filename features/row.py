@@ -77,10 +77,11 @@ def cross(
     if state is not None:
         _refuse_past(state, at)
         _read_keys(plan, state, at, keys, values)
-    if len(tables.derived):
-        beside = whole_row(plan, state, at) if (tables.derived[:, :2] < 0).any() else tables.defaults
-        for one in values:
-            derive(tables.derived, tables.factors, tables.defaults, one, beside)
+    if len(tables.factors):
+        beside = whole_row(plan, state, at) if (tables.derived < 0).any() else tables.defaults
+        flat = values.ravel()
+        for start in range(0, flat.size, len(tables.defaults)):
+            derive(tables.derived, tables.factors, len(tables.factors), tables.defaults, flat, start, beside)
     values[:, _missing(tables, at, watermark)] = np.nan
     return values[:, : tables.visible].astype(np.float32)
 
@@ -93,7 +94,7 @@ def explain(plan: Plan, state: State | None, at: int, watermark: int | None) -> 
     if state is not None:
         _read(plan, state, at, marked)
     known = marked != _NEVER
-    for over, under, column in tables.derived.tolist():
+    for over, under, column in tables.derived.reshape(-1, 3).tolist():
         known[column] = known[over] and known[under]
     missing = _missing(tables, at, watermark)
     age = None if watermark is None else max(0, at - watermark)
@@ -120,8 +121,8 @@ def whole_row(plan: Plan, state: State | None, at: int) -> _Doubles:
     if state is not None:
         _refuse_past(state, at)
         _read(plan, state, at, values)
-    if len(tables.derived):
-        derive(tables.derived, tables.factors, tables.defaults, values, values)
+    if len(tables.factors):
+        derive(tables.derived, tables.factors, len(tables.factors), tables.defaults, values, 0, values)
     return values
 
 
@@ -147,7 +148,9 @@ def _read_keys(
     rows = np.tile(plan.cross_tables.defaults, (ranges[-1], 1))
     buf = np.frombuffer(state.blob, dtype=np.uint8)
     places = np.array(ranges, dtype=np.int64)
-    read_cross(*plan.tables[:4], buf, at, np.concatenate(sorted_keys), places, rows)
+    read_cross(
+        *plan.tables[:4], buf, at, np.concatenate(sorted_keys), places, rows.ravel(), rows.shape[1]
+    )
     for match, pick in zip(matches, picks, strict=True):
         if match in keys:
             mine = plan.match_columns[match]

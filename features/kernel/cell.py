@@ -10,6 +10,7 @@ import numpy as np
 from features.kernel.compiled import Bytes, Words, compiled
 from features.kernel.halves import half_of, settle_halves
 from features.kernel.layout import (
+    BANK_COLUMNS,
     CELL_BANK,
     CELL_CAP,
     CELL_COUNT,
@@ -39,8 +40,8 @@ from features.kernel.layout import (
     KEYS,
     LAST,
     LATEST,
-    LEVEL_AT,
     LEVELS,
+    LEVEL_AT,
     SAMPLE,
     SUMS,
     TILE,
@@ -58,7 +59,7 @@ NEVER = 1 << 62
 @compiled
 def size_of(banks: Words, bank: int, room: int) -> int:
     """Words of scratch that a cell with room for so many tiles takes."""
-    return HEAD + TILE * room + banks[bank, HALVES] * (1 + INTERVAL * INTERVALS)
+    return HEAD + TILE * room + banks[bank * BANK_COLUMNS + HALVES] * (1 + INTERVAL * INTERVALS)
 
 
 @compiled
@@ -68,7 +69,7 @@ def begin_cell(banks: Words, words: Words, cell: int, bank: int, key: int, room:
         words[cell + word] = 0
     words[cell + CELL_BANK], words[cell + CELL_KEY], words[cell + CELL_CAP] = bank, key, room
     words[cell + CELL_FIRST] = words[cell + CELL_LAST] = words[cell + CELL_LATEST] = -1
-    for number in range(banks[bank, HALVES]):
+    for number in range(banks[bank * BANK_COLUMNS + HALVES]):
         words[half_of(words, cell, number)] = 0
 
 
@@ -76,9 +77,9 @@ def begin_cell(banks: Words, words: Words, cell: int, bank: int, key: int, room:
 def weigh_cell(banks: Words, words: Words, cell: int) -> int:
     """Bytes that the cell takes at most when it is stored."""
     bank = words[cell + CELL_BANK]
-    weight = banks[bank, WEIGHT_CELL] + words[cell + CELL_N] * banks[bank, WEIGHT_TILE]
-    for number in range(banks[bank, HALVES]):
-        weight += words[half_of(words, cell, number)] * banks[bank, WEIGHT_HALF]
+    weight = banks[bank * BANK_COLUMNS + WEIGHT_CELL] + words[cell + CELL_N] * banks[bank * BANK_COLUMNS + WEIGHT_TILE]
+    for number in range(banks[bank * BANK_COLUMNS + HALVES]):
+        weight += words[half_of(words, cell, number)] * banks[bank * BANK_COLUMNS + WEIGHT_HALF]
     return weight
 
 
@@ -86,16 +87,16 @@ def weigh_cell(banks: Words, words: Words, cell: int) -> int:
 def settle_cell(banks: Words, spans: Words, words: Words, cell: int, degree: int, newest: int) -> bool:
     """Bring the cell into canonical form; whether anything is left of it."""
     bank = words[cell + CELL_BANK]
-    if banks[bank, SAMPLE]:
+    if banks[bank * BANK_COLUMNS + SAMPLE]:
         settle_sample(banks, words, cell, bank, newest)
-    elif banks[bank, LEVELS]:
+    elif banks[bank * BANK_COLUMNS + LEVELS]:
         settle_tiles(banks, spans, words, cell, bank, degree, newest)
     settle_halves(banks, spans, words, cell, bank, newest)
     if words[cell + CELL_N] or words[cell + CELL_EVER] or words[cell + CELL_THIN]:
         return True
     if words[cell + CELL_FIRST] >= 0 or words[cell + CELL_LAST] >= 0 or words[cell + CELL_LATEST] >= 0:
         return True
-    for number in range(banks[bank, HALVES]):
+    for number in range(banks[bank * BANK_COLUMNS + HALVES]):
         if words[half_of(words, cell, number)]:
             return True
     return False
@@ -105,9 +106,9 @@ def settle_cell(banks: Words, spans: Words, words: Words, cell: int, degree: int
 def load_cell(banks: Words, words: Words, cell: int, bank: int, key: int, room: int, buf: Bytes, at: int) -> None:
     """Read the cell whose payload begins at `at`; `room` is for at least as many tiles as it has."""
     begin_cell(banks, words, cell, bank, key, room)
-    counts, sums, extremes = banks[bank, COUNTS], banks[bank, SUMS], banks[bank, EXTREMES]
+    counts, sums, extremes = banks[bank * BANK_COLUMNS + COUNTS], banks[bank * BANK_COLUMNS + SUMS], banks[bank * BANK_COLUMNS + EXTREMES]
     tile = cell + HEAD
-    if banks[bank, SAMPLE]:
+    if banks[bank * BANK_COLUMNS + SAMPLE]:
         n, at = get(buf, at)
         words[cell + CELL_THIN], at = get(buf, at)
         words[cell + CELL_N] = n
@@ -115,7 +116,7 @@ def load_cell(banks: Words, words: Words, cell: int, bank: int, key: int, room: 
             words[tile] = get_word(buf, at)
             words[tile + 1], at = get(buf, at + 8)
             tile += TILE
-    elif banks[bank, LEVELS]:
+    elif banks[bank * BANK_COLUMNS + LEVELS]:
         n, at = get(buf, at)
         words[cell + CELL_N] = n
         place = np.int64(0)
@@ -133,7 +134,7 @@ def load_cell(banks: Words, words: Words, cell: int, bank: int, key: int, room: 
                 step, at = get(buf, at)
                 words[tile + 3], words[tile + 4] = low, low + step
             tile += TILE
-    if banks[bank, EVER]:
+    if banks[bank * BANK_COLUMNS + EVER]:
         words[cell + CELL_EVER] = 1
         if counts:
             words[cell + CELL_COUNT], at = get(buf, at)
@@ -143,15 +144,15 @@ def load_cell(banks: Words, words: Words, cell: int, bank: int, key: int, room: 
             low, at = get_signed(buf, at)
             step, at = get(buf, at)
             words[cell + CELL_MIN], words[cell + CELL_MAX] = low, low + step
-    if banks[bank, FIRST]:
+    if banks[bank * BANK_COLUMNS + FIRST]:
         words[cell + CELL_FIRST], at = get(buf, at)
-    if banks[bank, LAST]:
+    if banks[bank * BANK_COLUMNS + LAST]:
         words[cell + CELL_LAST], at = get(buf, at)
-    if banks[bank, LATEST]:
+    if banks[bank * BANK_COLUMNS + LATEST]:
         words[cell + CELL_LATEST], at = get(buf, at)
         words[cell + CELL_LATEST + 1] = get_word(buf, at)
         words[cell + CELL_LATEST + 2], at = get_signed(buf, at + 8)
-    for number in range(banks[bank, HALVES]):
+    for number in range(banks[bank * BANK_COLUMNS + HALVES]):
         half = half_of(words, cell, number)
         n, at = get(buf, at)
         words[half] = n
@@ -177,26 +178,26 @@ def due_of(banks: Words, spans: Words, words: Words, cell: int, degree: int) -> 
     bank = words[cell + CELL_BANK]
     due = NEVER
     tile = cell + HEAD
-    if banks[bank, SAMPLE]:
-        if banks[bank, HORIZON]:
+    if banks[bank * BANK_COLUMNS + SAMPLE]:
+        if banks[bank * BANK_COLUMNS + HORIZON]:
             for _ in range(words[cell + CELL_N]):
-                due = min(due, words[tile + 1] + banks[bank, HORIZON] + 1)
+                due = min(due, words[tile + 1] + banks[bank * BANK_COLUMNS + HORIZON] + 1)
                 tile += TILE
-    elif banks[bank, LEVELS]:
-        finest = spans[banks[bank, LEVEL_AT] + 1]
+    elif banks[bank * BANK_COLUMNS + LEVELS]:
+        finest = spans[banks[bank * BANK_COLUMNS + LEVEL_AT] + 1]
         before = -1
         for _ in range(words[cell + CELL_N]):
             level = words[tile] & 7
             if level != before:  # the first of a level is the oldest
                 before = level
-                wide = width_of(banks, spans, bank, min(level + 1, banks[bank, LEVELS] - 1), degree)
+                wide = width_of(banks, spans, bank, min(level + 1, banks[bank * BANK_COLUMNS + LEVELS] - 1), degree)
                 start = words[tile] >> 3 << finest
-                due = min(due, spans[banks[bank, LEVEL_AT] + 2 * level] + (((start >> wide) + 1) << wide))
+                due = min(due, spans[banks[bank * BANK_COLUMNS + LEVEL_AT] + 2 * level] + (((start >> wide) + 1) << wide))
             tile += TILE
-    for number in range(banks[bank, HALVES]):
+    for number in range(banks[bank * BANK_COLUMNS + HALVES]):
         half = half_of(words, cell, number)
         if words[half]:
-            length = spans[banks[bank, HALF_AT] + number]
+            length = spans[banks[bank * BANK_COLUMNS + HALF_AT] + number]
             due = min(due, (words[half + 1] + HALF_LIVES_KEPT + 1) * length)
     return 0 if due == NEVER else max(due >> DUE_BITS, 1)
 
@@ -205,28 +206,28 @@ def due_of(banks: Words, spans: Words, words: Words, cell: int, degree: int) -> 
 def longest_cell(words: Words, cell: int, banks: Words) -> int:
     """Bytes that a cell cannot exceed, whatever its numbers are."""
     bank = words[cell + CELL_BANK]
-    return 128 + 50 * words[cell + CELL_N] + banks[bank, HALVES] * (10 + 40 * INTERVALS)
+    return 128 + 50 * words[cell + CELL_N] + banks[bank * BANK_COLUMNS + HALVES] * (10 + 40 * INTERVALS)
 
 
 @compiled
 def store_cell(banks: Words, spans: Words, words: Words, cell: int, degree: int, buf: Bytes, at: int) -> int:
     """Write a settled cell at `at`; where to go on. Needs `longest_cell` bytes of room."""
     bank = words[cell + CELL_BANK]
-    counts, sums, extremes = banks[bank, COUNTS], banks[bank, SUMS], banks[bank, EXTREMES]
+    counts, sums, extremes = banks[bank * BANK_COLUMNS + COUNTS], banks[bank * BANK_COLUMNS + SUMS], banks[bank * BANK_COLUMNS + EXTREMES]
     at = put(buf, at, bank)
-    if banks[bank, KEYS]:
+    if banks[bank * BANK_COLUMNS + KEYS]:
         at = put_word(buf, at, words[cell + CELL_KEY])
     body = at + 3  # the length comes before what it counts: three bytes are kept for it
     at = put(buf, body, due_of(banks, spans, words, cell, degree))
     tile = cell + HEAD
-    if banks[bank, SAMPLE]:
+    if banks[bank * BANK_COLUMNS + SAMPLE]:
         at = put(buf, at, words[cell + CELL_N])
         at = put(buf, at, words[cell + CELL_THIN])
         for _ in range(words[cell + CELL_N]):
             at = put_word(buf, at, words[tile])
             at = put(buf, at, words[tile + 1])
             tile += TILE
-    elif banks[bank, LEVELS]:
+    elif banks[bank * BANK_COLUMNS + LEVELS]:
         at = put(buf, at, words[cell + CELL_N])
         place = np.int64(0)
         for _ in range(words[cell + CELL_N]):
@@ -240,7 +241,7 @@ def store_cell(banks: Words, spans: Words, words: Words, cell: int, degree: int,
                 at = put_signed(buf, at, words[tile + 3])
                 at = put(buf, at, words[tile + 4] - words[tile + 3])
             tile += TILE
-    if banks[bank, EVER]:
+    if banks[bank * BANK_COLUMNS + EVER]:
         if counts:
             at = put(buf, at, words[cell + CELL_COUNT])
         if sums:
@@ -248,15 +249,15 @@ def store_cell(banks: Words, spans: Words, words: Words, cell: int, degree: int,
         if extremes:
             at = put_signed(buf, at, words[cell + CELL_MIN])
             at = put(buf, at, words[cell + CELL_MAX] - words[cell + CELL_MIN])
-    if banks[bank, FIRST]:
+    if banks[bank * BANK_COLUMNS + FIRST]:
         at = put(buf, at, words[cell + CELL_FIRST])
-    if banks[bank, LAST]:
+    if banks[bank * BANK_COLUMNS + LAST]:
         at = put(buf, at, words[cell + CELL_LAST])
-    if banks[bank, LATEST]:
+    if banks[bank * BANK_COLUMNS + LATEST]:
         at = put(buf, at, words[cell + CELL_LATEST])
         at = put_word(buf, at, words[cell + CELL_LATEST + 1])
         at = put_signed(buf, at, words[cell + CELL_LATEST + 2])
-    for number in range(banks[bank, HALVES]):
+    for number in range(banks[bank * BANK_COLUMNS + HALVES]):
         half = half_of(words, cell, number)
         at = put(buf, at, words[half])
         interval = np.int64(0)

@@ -15,7 +15,7 @@ from features.kernel.cell import (
     store_cell,
     weigh_cell,
 )
-from features.kernel.compiled import Bytes, Floats, Words, compiled
+from features.kernel.compiled import Bytes, Floats, Words, compiled, pointer
 from features.kernel.directory import (
     AWAY,
     CHAIN,
@@ -40,7 +40,6 @@ from features.kernel.directory import (
 )
 from features.kernel.halves import add_halves, add_interval, half_of
 from features.kernel.header import (
-    APPLIED,
     CELLS,
     COARSENED,
     DEGREE,
@@ -53,7 +52,7 @@ from features.kernel.header import (
     MEMORY,
     MOST_MARKS,
     NEWEST,
-    POSITION,
+    POSITION_BYTES,
     THINNED,
     WEIGHT,
     add_mark,
@@ -64,6 +63,7 @@ from features.kernel.header import (
 )
 from features.kernel.layout import (
     BANK,
+    BANK_COLUMNS,
     CELL_COUNT,
     CELL_EVER,
     CELL_FIRST,
@@ -77,10 +77,13 @@ from features.kernel.layout import (
     CELL_WEIGHT,
     COARSEST,
     CONDITION,
+    DERIVED_COLUMNS,
     DUE_BITS,
+    EVENT_COLUMNS,
     EVER,
-    FEATURE_AT,
     FEATURES_END,
+    FEATURE_AT,
+    FEATURE_COLUMNS,
     FIRST,
     HALF_AT,
     HALF_LIVES_KEPT,
@@ -89,18 +92,31 @@ from features.kernel.layout import (
     INTERVAL,
     KEY,
     KEYS,
+    KIND,
     LAST,
     LATEST,
     LEVELS,
+    MARK,
     MISSING,
     MOST_LEVELS,
     OUT,
+    PARTITION,
+    POSITION,
+    PROBE,
+    PROBED_AT,
+    PROBED_END,
     SAMPLE,
+    STEPS_AT,
+    STEPS_END,
+    STEP_COLUMNS,
     TILE,
+    TIME,
+    TYPE_COLUMNS,
     VALUE,
     WEIGHT_CELL,
     WEIGHT_HALF,
     WEIGHT_TILE,
+    WORDS_AT,
 )
 from features.kernel.reading import derive, read_cell
 from features.kernel.sample import add_value, kept_at
@@ -108,6 +124,11 @@ from features.kernel.tiles import add_tile, add_whole, place_of
 from features.kernel.varint import checksum, get_half, get_word, put, put_half, put_word
 
 FOLDED, REPEAT, LATE, BEHIND = range(4)
+def fixed_size(banks: int) -> int:
+    """Words of scratch that `fold_states` is given for so many banks."""
+    return 4 * MOST_MARKS + 5 * MOST_LEVELS + 9 + 2 * INDEX * banks
+
+
 ROOM = 2048
 """Tiles that a settled cell never exceeds: 8 levels of at most 202."""
 
@@ -135,21 +156,24 @@ def longer_bytes(buf: Bytes, wanted: int) -> Bytes:
 
 
 @compiled
-def more_rows(cells: Words, wanted: int) -> Words:
-    """The same rows with room for at least `wanted`."""
-    if wanted <= cells.shape[0]:
-        return cells
-    grown = np.empty((max(wanted, 2 * cells.shape[0]), ENTRY), dtype=np.int64)
-    grown[: cells.shape[0]] = cells
-    return grown
+def copy_bytes(out: Bytes, at: int, buf: Bytes, start: int, end: int) -> None:
+    """Copy buf[start:end] to out[at:]."""
+    while start + 8 <= end:
+        put_word(out, at, get_word(buf, start))
+        at += 8
+        start += 8
+    while start < end:
+        out[at] = buf[start]
+        at += 1
+        start += 1
 
 
 @compiled
-def room_of(banks: Words, words: Words, bank: int, held: int, coming: int) -> int:
+def room_of(banks: Words, bank: int, held: int, coming: int) -> int:
     """Tiles for which a cell needs room that holds `held` and to which so many events come."""
-    if banks[bank, SAMPLE]:
-        return max(held, min(banks[bank, SAMPLE], held + coming)) + 1
-    if banks[bank, LEVELS]:
+    if banks[bank * BANK_COLUMNS + SAMPLE]:
+        return max(held, min(banks[bank * BANK_COLUMNS + SAMPLE], held + coming)) + 1
+    if banks[bank * BANK_COLUMNS + LEVELS]:
         return held + min(coming, ROOM) + 1
     return 0
 
@@ -157,7 +181,7 @@ def room_of(banks: Words, words: Words, bank: int, held: int, coming: int) -> in
 @compiled
 def held_tiles(banks: Words, buf: Bytes, bank: int, payload: int) -> int:
     """How many tiles or sample entries a cell in bytes has; it begins with their number."""
-    if banks[bank, SAMPLE] or banks[bank, LEVELS]:
+    if banks[bank * BANK_COLUMNS + SAMPLE] or banks[bank * BANK_COLUMNS + LEVELS]:
         value = np.int64(buf[payload]) & 127
         shift = 7
         while buf[payload] >= 128:
@@ -189,14 +213,14 @@ def add_event(
     """Apply one event to a cell; by how much it may have become heavier."""
     bank = words[cell]
     weight = np.int64(0)
-    if banks[bank, SAMPLE]:
-        weight += add_value(banks, words, cell, bank, value, time, newest) * banks[bank, WEIGHT_TILE]
-    elif banks[bank, LEVELS]:
+    if banks[bank * BANK_COLUMNS + SAMPLE]:
+        weight += add_value(banks, words, cell, bank, value, time, newest) * banks[bank * BANK_COLUMNS + WEIGHT_TILE]
+    elif banks[bank * BANK_COLUMNS + LEVELS]:
         place = place_of(banks, spans, bank, degree, time, 0, newest)
         if place >= 0:
             new = put_in(banks, spans, words, cell, degree, newest, place, 1, value, value, value)
-            weight += new * banks[bank, WEIGHT_TILE]
-    if banks[bank, EVER]:
+            weight += new * banks[bank * BANK_COLUMNS + WEIGHT_TILE]
+    if banks[bank * BANK_COLUMNS + EVER]:
         if words[cell + CELL_EVER]:
             words[cell + CELL_COUNT] += 1
             words[cell + CELL_SUM] = add_whole(words[cell + CELL_SUM], value)
@@ -205,18 +229,18 @@ def add_event(
         else:
             words[cell + CELL_EVER] = words[cell + CELL_COUNT] = 1
             words[cell + CELL_SUM] = words[cell + CELL_MIN] = words[cell + CELL_MAX] = value
-    if banks[bank, FIRST] and not 0 <= words[cell + CELL_FIRST] <= time:
+    if banks[bank * BANK_COLUMNS + FIRST] and not 0 <= words[cell + CELL_FIRST] <= time:
         words[cell + CELL_FIRST] = time
-    if banks[bank, LAST]:
+    if banks[bank * BANK_COLUMNS + LAST]:
         words[cell + CELL_LAST] = max(words[cell + CELL_LAST], time)
-    if banks[bank, LATEST]:
+    if banks[bank * BANK_COLUMNS + LATEST]:
         before = words[cell + CELL_LATEST]
         if time > before or (time == before and mark > words[cell + CELL_LATEST + 1]):
             words[cell + CELL_LATEST] = time
             words[cell + CELL_LATEST + 1] = mark
             words[cell + CELL_LATEST + 2] = value
-    if banks[bank, HALVES]:
-        weight += add_halves(banks, spans, words, cell, bank, time, newest, value) * banks[bank, WEIGHT_HALF]
+    if banks[bank * BANK_COLUMNS + HALVES]:
+        weight += add_halves(banks, spans, words, cell, bank, time, newest, value) * banks[bank * BANK_COLUMNS + WEIGHT_HALF]
     return weight
 
 
@@ -224,7 +248,7 @@ def add_event(
 def add_cell(banks: Words, spans: Words, words: Words, cell: int, other: int, degree: int, newest: int) -> None:
     """Add a whole cell to another of the same bank and key: the monoid's sum."""
     bank = words[cell]
-    if banks[bank, SAMPLE]:
+    if banks[bank * BANK_COLUMNS + SAMPLE]:
         words[cell + CELL_THIN] = max(words[cell + CELL_THIN], words[other + CELL_THIN])
         for entry in range(other + HEAD, other + HEAD + TILE * words[other + CELL_N], TILE):
             add_value(banks, words, cell, bank, words[entry], words[entry + 1], newest)
@@ -251,9 +275,9 @@ def add_cell(banks: Words, spans: Words, words: Words, cell: int, other: int, de
     if words[its] > words[mine] or (words[its] == words[mine] and words[its + 1] > words[mine + 1]):
         for word in range(3):
             words[mine + word] = words[its + word]
-    for number in range(banks[bank, HALVES]):
+    for number in range(banks[bank * BANK_COLUMNS + HALVES]):
         half = half_of(words, other, number)
-        oldest = newest // spans[banks[bank, HALF_AT] + number] - HALF_LIVES_KEPT
+        oldest = newest // spans[banks[bank * BANK_COLUMNS + HALF_AT] + number] - HALF_LIVES_KEPT
         for place in range(half + 1, half + 1 + INTERVAL * words[half], INTERVAL):
             add_interval(
                 words, half_of(words, cell, number), words[place], oldest,
@@ -283,34 +307,45 @@ def fold_states(
     flat: Words,
     fates: Bytes,
     probes: Floats,
+    fixed: Words,
+    row: Floats,
 ) -> tuple[Bytes, Words]:
     """Fold events into states and, if given, merge other states in: (the new states' bytes, where each begins).
 
     `limits`: lateness (ms), bound (bytes), digest of the plan, whether ids are remembered, where in `probed` the
-    columns begin, behind the banks that they need. State n is
-    buf[starts[n]:starts[n + 1]], empty for none; likewise `others`. Its events are rows groups[n] to groups[n + 1] of
-    `events`: type, time, mark, partition, position, where its words begin in `flat`, row of `probes` (-1: none).
-    What became of each goes to `fates`; of those that ask, the row just after them at `probed` columns to `probes`.
+    columns begin behind the banks that they need, and how many columns. State n is buf[starts[n]:starts[n + 1]],
+    empty for none; likewise `others`. Its events are rows groups[n] to groups[n + 1] of `events`, their words in
+    `flat`. What became of each goes to `fates`; of those that ask, the row just after them at `probed` columns
+    to `probes`. `fixed` (of `fixed_size` words) and `row` (a copy of `defaults`) are scratch.
     """
     lateness, bound, digest, remembers = limits[0], limits[1], limits[2], limits[3]
-    count = starts.size - 1
-    out = np.empty(max(buf.size + others.size + 4096, 1 << 16), dtype=np.uint8)
+    count, n_banks, n_derived = starts.size - 1, banks.size // BANK_COLUMNS, derived.size // DERIVED_COLUMNS
+    written = np.empty(max(buf.size + others.size + 4096, 1 << 14), dtype=np.uint8)
+    out = pointer(written)
     out_starts = np.zeros(count + 1, dtype=np.int64)
-    words = np.empty(1 << 16, dtype=np.int64)
-    cells = np.empty((1024, ENTRY), dtype=np.int64)
-    index = np.empty((banks.shape[0], INDEX), dtype=np.int64)
-    other_cells = np.empty((0, ENTRY), dtype=np.int64)
-    other_index = np.empty((banks.shape[0], INDEX), dtype=np.int64)
-    marks = np.empty(2 * MOST_MARKS + 2, dtype=np.int64)
-    other_marks = np.empty(2 * MOST_MARKS + 2, dtype=np.int64)
-    applied = np.empty(64, dtype=np.int64)
-    order = np.empty(1024, dtype=np.int64)
-    sums = np.empty(5 * MOST_LEVELS + 5, dtype=np.int64)
-    row = defaults.copy()
+    scratch = np.empty(1 << 14, dtype=np.int64)
+    words = pointer(scratch)
+    listed_cells = np.empty(256 * ENTRY, dtype=np.int64)
+    cells = pointer(listed_cells)
+    its_cells = np.empty(0, dtype=np.int64)
+    positions = np.empty(64, dtype=np.int64)
+    ordering = np.empty(256, dtype=np.int64)
+    # Pieces of what the caller keeps: memory of our own would be let go as soon as only pointers use it.
+    marks = pointer(fixed)
+    other_marks = pointer(fixed[2 * MOST_MARKS + 2 :])
+    sums = pointer(fixed[4 * MOST_MARKS + 4 :])
+    index = pointer(fixed[4 * MOST_MARKS + 5 * MOST_LEVELS + 9 :])
+    other_index = pointer(fixed[4 * MOST_MARKS + 5 * MOST_LEVELS + 9 + INDEX * n_banks :])
+    banks, spans, features, scales = pointer(banks), pointer(spans), pointer(features), pointer(scales)
+    steps, types, defaults, derived = pointer(steps), pointer(types), pointer(defaults), pointer(derived)
+    factors, probed, buf, others = pointer(factors), pointer(probed), pointer(buf), pointer(others)
+    events, flat, fates, row = pointer(events), pointer(flat), pointer(fates), pointer(row)
+    applied = pointer(positions)
+    order = pointer(ordering)
     at = np.int64(0)
     for number in range(count):
         base = starts[number]
-        clear(index)
+        clear(index, n_banks)
         newest, degree, flags, weight = np.int64(-1), np.int64(0), np.int64(0), np.int64(0)
         n_applied, n_marks, n_cells = np.int64(0), np.int64(0), np.int64(0)
         memory = memory_end = np.int64(0)
@@ -319,14 +354,16 @@ def fold_states(
             degree, flags = np.int64(buf[base + DEGREE]), np.int64(buf[base + FLAGS])
             weight = get_half(buf, base + WEIGHT)
             n_applied = applied_of(buf, base)
-            applied = longer(applied, 2 * n_applied + 2)
+            positions = longer(positions, 2 * n_applied + 2)
+            applied = pointer(positions)
             for n in range(n_applied):
-                applied[2 * n] = get_half(buf, base + HEADER + POSITION * n)
-                applied[2 * n + 1] = get_word(buf, base + HEADER + POSITION * n + 4)
+                applied[2 * n] = get_half(buf, base + HEADER + POSITION_BYTES * n)
+                applied[2 * n + 1] = get_word(buf, base + HEADER + POSITION_BYTES * n + 4)
             n_marks = get_half(buf, base + MARKS)
-            place = load_marks(buf, base + HEADER + POSITION * n_applied, n_marks, marks)
+            place = load_marks(buf, base + HEADER + POSITION_BYTES * n_applied, n_marks, marks)
             listed = get_half(buf, base + CELLS)
-            cells = more_rows(cells, listed + 1)
+            listed_cells = longer(listed_cells, ENTRY * (listed + 1))
+            cells = pointer(listed_cells)
             n_cells, memory = list_cells(banks, buf, place, listed, cells, index)
             memory_end = memory + get_half(buf, base + MEMORY)
         settled_weight = weight
@@ -336,50 +373,54 @@ def fold_states(
         # Merge another state of the same customer in.
         other = other_starts[number]
         if other_starts[number + 1] > other:
-            clear(other_index)
+            clear(other_index, n_banks)
             its_newest = get_word(others, other + NEWEST)
             newest = max(newest, its_newest)
             degree = max(degree, np.int64(others[other + DEGREE]))
             flags |= np.int64(others[other + FLAGS])
             for n in range(applied_of(others, other)):
-                partition = get_half(others, other + HEADER + POSITION * n)
-                position = get_word(others, other + HEADER + POSITION * n + 4)
-                applied = longer(applied, 2 * n_applied + 2)
+                partition = get_half(others, other + HEADER + POSITION_BYTES * n)
+                position = get_word(others, other + HEADER + POSITION_BYTES * n + 4)
+                positions = longer(positions, 2 * n_applied + 2)
+                applied = pointer(positions)
                 n_applied = advance_applied(applied, n_applied, partition, position)
             n_others = get_half(others, other + MARKS)
-            place = other + HEADER + POSITION * applied_of(others, other)
+            place = other + HEADER + POSITION_BYTES * applied_of(others, other)
             place = load_marks(others, place, n_others, other_marks)
             for n in range(n_others):
                 if n_marks == MOST_MARKS and marks[0] >= newest - lateness:
                     flags |= FORGOT_MARKS
                 n_marks = add_mark(marks, n_marks, other_marks[2 * n], other_marks[2 * n + 1])
             listed = get_half(others, other + CELLS)
-            other_cells = more_rows(other_cells, listed + 1)
+            its_cells = longer(its_cells, ENTRY * (listed + 1))
+            other_cells = pointer(its_cells)
             listed, _ = list_cells(banks, others, place, listed, other_cells, other_index)
-            for bank in range(banks.shape[0]):
-                index[bank, THIN] = max(index[bank, THIN], other_index[bank, THIN])
+            for bank in range(n_banks):
+                index[bank * INDEX + THIN] = max(index[bank * INDEX + THIN], other_index[bank * INDEX + THIN])
             for n in range(listed):
-                bank, key = other_cells[n, 0], other_cells[n, 1]
-                its = held_tiles(banks, others, bank, other_cells[n, PAYLOAD])
+                bank, key = other_cells[n * ENTRY], other_cells[n * ENTRY + 1]
+                its = held_tiles(banks, others, bank, other_cells[n * ENTRY + PAYLOAD])
                 found = find(cells, index, bank, key)
                 held = np.int64(0)
                 if found >= 0:
-                    held = held_tiles(banks, buf, bank, cells[found, PAYLOAD])
-                room = room_of(banks, words, bank, held + its, coming)
+                    held = held_tiles(banks, buf, bank, cells[found * ENTRY + PAYLOAD])
+                room = room_of(banks, bank, held + its, coming)
                 size = size_of(banks, bank, room)
-                words = longer(words, top + size + size_of(banks, bank, its + 1))
+                scratch = longer(scratch, top + size + size_of(banks, bank, its + 1))
+                words = pointer(scratch)
                 if found < 0:
-                    cells = more_rows(cells, n_cells + 1)
+                    listed_cells = longer(listed_cells, ENTRY * (n_cells + 1))
+                    cells = pointer(listed_cells)
                     begin_cell(banks, words, top, bank, key, room)
                     enter(cells, index, n_cells, bank, key, top)
                     n_cells += 1
                 else:
-                    load_cell(banks, words, top, bank, key, room, buf, cells[found, PAYLOAD])
+                    load_cell(banks, words, top, bank, key, room, buf, cells[found * ENTRY + PAYLOAD])
                     settled_weight -= words[top + CELL_WEIGHT]
-                    cells[found, SLOT] = top
+                    cells[found * ENTRY + SLOT] = top
                 cell = top
                 top += size
-                load_cell(banks, words, top, bank, key, its + 1, others, other_cells[n, PAYLOAD])
+                load_cell(banks, words, top, bank, key, its + 1, others, other_cells[n * ENTRY + PAYLOAD])
                 weight += words[top + CELL_WEIGHT]
                 add_cell(banks, spans, words, cell, top, degree, newest)
 
@@ -389,12 +430,13 @@ def fold_states(
             first_event -= 1
         for event in range(first_event, groups[number + 1]):
             if event >= groups[number]:
-                kind, time, mark = events[event, 0], events[event, 1], events[event, 2]
-                partition, position, its_words = events[event, 3], events[event, 4], events[event, 5]
+                kind, time, mark = events[event * EVENT_COLUMNS + KIND], events[event * EVENT_COLUMNS + TIME], events[event * EVENT_COLUMNS + MARK]
+                partition, position, its_words = events[event * EVENT_COLUMNS + PARTITION], events[event * EVENT_COLUMNS + POSITION], events[event * EVENT_COLUMNS + WORDS_AT]
                 if position <= position_of(applied, n_applied, partition):
                     fates[event] = BEHIND
                     continue
-                applied = longer(applied, 2 * n_applied + 2)
+                positions = longer(positions, 2 * n_applied + 2)
+                applied = pointer(positions)
                 n_applied = advance_applied(applied, n_applied, partition, position)
                 if remembers:
                     oldest = newest - lateness
@@ -414,50 +456,54 @@ def fold_states(
                     n_marks = add_mark(marks, n_marks, time, mark)
                 fates[event] = FOLDED
                 newest = max(newest, time)
-                for step in range(types[kind, 0], types[kind, 1]):
-                    if steps[step, CONDITION] >= 0 and flat[its_words + steps[step, CONDITION]] != 1:
+                for step in range(types[kind * TYPE_COLUMNS + STEPS_AT], types[kind * TYPE_COLUMNS + STEPS_END]):
+                    if steps[step * STEP_COLUMNS + CONDITION] >= 0 and flat[its_words + steps[step * STEP_COLUMNS + CONDITION]] != 1:
                         continue
                     value, key = np.int64(0), np.int64(0)
-                    if steps[step, VALUE] >= 0:
-                        value = flat[its_words + steps[step, VALUE]]
+                    if steps[step * STEP_COLUMNS + VALUE] >= 0:
+                        value = flat[its_words + steps[step * STEP_COLUMNS + VALUE]]
                         if value == MISSING:
                             continue
-                    if steps[step, KEY] >= 0:
-                        key = flat[its_words + steps[step, KEY]]
+                    if steps[step * STEP_COLUMNS + KEY] >= 0:
+                        key = flat[its_words + steps[step * STEP_COLUMNS + KEY]]
                         if key == MISSING:
                             continue
-                    bank = steps[step, BANK]
-                    if not kept_at(key, index[bank, THIN]):
+                    bank = steps[step * STEP_COLUMNS + BANK]
+                    if not kept_at(key, index[bank * INDEX + THIN]):
                         continue
                     found = find(cells, index, bank, key)
-                    new_cell = found < 0 or cells[found, SLOT] == GONE
+                    new_cell = found < 0 or cells[found * ENTRY + SLOT] == GONE
                     if found < 0:
-                        room = room_of(banks, words, bank, 0, coming)
-                        words = longer(words, top + size_of(banks, bank, room))
+                        room = room_of(banks, bank, 0, coming)
+                        scratch = longer(scratch, top + size_of(banks, bank, room))
+                        words = pointer(scratch)
                         begin_cell(banks, words, top, bank, key, room)
-                        cells = more_rows(cells, n_cells + 1)
+                        listed_cells = longer(listed_cells, ENTRY * (n_cells + 1))
+                        cells = pointer(listed_cells)
                         enter(cells, index, n_cells, bank, key, top)
                         found = n_cells
                         n_cells += 1
                         top += size_of(banks, bank, room)
-                    elif cells[found, SLOT] == GONE:
-                        room = room_of(banks, words, bank, 0, coming)
-                        words = longer(words, top + size_of(banks, bank, room))
+                    elif cells[found * ENTRY + SLOT] == GONE:
+                        room = room_of(banks, bank, 0, coming)
+                        scratch = longer(scratch, top + size_of(banks, bank, room))
+                        words = pointer(scratch)
                         begin_cell(banks, words, top, bank, key, room)
-                        cells[found, SLOT] = top
-                        index[bank, LIVE] += 1
+                        cells[found * ENTRY + SLOT] = top
+                        index[bank * INDEX + LIVE] += 1
                         top += size_of(banks, bank, room)
-                    elif cells[found, SLOT] == AWAY:
-                        held = held_tiles(banks, buf, bank, cells[found, PAYLOAD])
-                        room = room_of(banks, words, bank, held, coming)
-                        words = longer(words, top + size_of(banks, bank, room))
-                        load_cell(banks, words, top, bank, key, room, buf, cells[found, PAYLOAD])
+                    elif cells[found * ENTRY + SLOT] == AWAY:
+                        held = held_tiles(banks, buf, bank, cells[found * ENTRY + PAYLOAD])
+                        room = room_of(banks, bank, held, coming)
+                        scratch = longer(scratch, top + size_of(banks, bank, room))
+                        words = pointer(scratch)
+                        load_cell(banks, words, top, bank, key, room, buf, cells[found * ENTRY + PAYLOAD])
                         settled_weight -= words[top + CELL_WEIGHT]
-                        cells[found, SLOT] = top
+                        cells[found * ENTRY + SLOT] = top
                         top += size_of(banks, bank, room)
-                    cell = cells[found, SLOT]
+                    cell = cells[found * ENTRY + SLOT]
                     if new_cell:
-                        weight += banks[bank, WEIGHT_CELL]
+                        weight += banks[bank * BANK_COLUMNS + WEIGHT_CELL]
                     weight += add_event(banks, spans, words, cell, degree, newest, time, mark, value)
                     if words[cell + CELL_THIN]:
                         flags |= THINNED
@@ -468,32 +514,33 @@ def fold_states(
                 if event < groups[number]:
                     crowded = True
                 else:
-                    for step in range(types[events[event, 0], 0], types[events[event, 0], 1]):
-                        bank = steps[step, BANK]
-                        if banks[bank, KEYS] and index[bank, LIVE] > banks[bank, KEYS]:
+                    for step in range(types[events[event * EVENT_COLUMNS + KIND] * TYPE_COLUMNS + STEPS_AT], types[events[event * EVENT_COLUMNS + KIND] * TYPE_COLUMNS + STEPS_END]):
+                        bank = steps[step * STEP_COLUMNS + BANK]
+                        if banks[bank * BANK_COLUMNS + KEYS] and index[bank * INDEX + LIVE] > banks[bank * BANK_COLUMNS + KEYS]:
                             crowded = True
             if crowded:
                 everything = weight > bound or event < groups[number]
                 for n in range(n_cells):
-                    bank = cells[n, 0]
-                    over = banks[bank, KEYS] > 0 and index[bank, LIVE] > banks[bank, KEYS]
-                    if (everything or over) and cells[n, SLOT] == AWAY:
-                        held = held_tiles(banks, buf, bank, cells[n, PAYLOAD])
-                        room = room_of(banks, words, bank, held, coming)
-                        words = longer(words, top + size_of(banks, bank, room))
-                        load_cell(banks, words, top, bank, cells[n, 1], room, buf, cells[n, PAYLOAD])
+                    bank = cells[n * ENTRY]
+                    over = banks[bank * BANK_COLUMNS + KEYS] > 0 and index[bank * INDEX + LIVE] > banks[bank * BANK_COLUMNS + KEYS]
+                    if (everything or over) and cells[n * ENTRY + SLOT] == AWAY:
+                        held = held_tiles(banks, buf, bank, cells[n * ENTRY + PAYLOAD])
+                        room = room_of(banks, bank, held, coming)
+                        scratch = longer(scratch, top + size_of(banks, bank, room))
+                        words = pointer(scratch)
+                        load_cell(banks, words, top, bank, cells[n * ENTRY + 1], room, buf, cells[n * ENTRY + PAYLOAD])
                         settled_weight -= words[top + CELL_WEIGHT]
-                        cells[n, SLOT] = top
+                        cells[n * ENTRY + SLOT] = top
                         top += size_of(banks, bank, room)
                 if everything:
                     weight = settle_all(banks, spans, words, cells, n_cells, index, degree, newest)
                 else:
-                    for bank in range(banks.shape[0]):
-                        if banks[bank, KEYS] > 0 and index[bank, LIVE] > banks[bank, KEYS]:
+                    for bank in range(n_banks):
+                        if banks[bank * BANK_COLUMNS + KEYS] > 0 and index[bank * INDEX + LIVE] > banks[bank * BANK_COLUMNS + KEYS]:
                             weight += settle_bank(banks, spans, words, cells, index, bank, degree, newest)
-                for bank in range(banks.shape[0]):
-                    while banks[bank, KEYS] > 0 and index[bank, LIVE] > banks[bank, KEYS]:
-                        index[bank, THIN] += 1
+                for bank in range(n_banks):
+                    while banks[bank * BANK_COLUMNS + KEYS] > 0 and index[bank * INDEX + LIVE] > banks[bank * BANK_COLUMNS + KEYS]:
+                        index[bank * INDEX + THIN] += 1
                         flags |= THINNED
                         weight += settle_bank(banks, spans, words, cells, index, bank, degree, newest)
                 if everything and weight > bound:
@@ -505,93 +552,101 @@ def fold_states(
                             flags |= COARSENED
                         else:
                             flags |= THINNED
-                            for bank in range(banks.shape[0]):
-                                if banks[bank, KEYS]:
-                                    index[bank, THIN] += 1
+                            for bank in range(n_banks):
+                                if banks[bank * BANK_COLUMNS + KEYS]:
+                                    index[bank * INDEX + THIN] += 1
                             for n in range(n_cells):
-                                if cells[n, SLOT] >= 0 and banks[cells[n, 0], SAMPLE]:
-                                    words[cells[n, SLOT] + CELL_THIN] += 1
+                                if cells[n * ENTRY + SLOT] >= 0 and banks[cells[n * ENTRY] * BANK_COLUMNS + SAMPLE]:
+                                    words[cells[n * ENTRY + SLOT] + CELL_THIN] += 1
                         weight = settle_all(banks, spans, words, cells, n_cells, index, degree, newest)
 
             # What a trigger's condition reads, just after this event.
-            if event >= groups[number] and events[event, 6] >= 0:
-                for n in range(types[kind, 2], types[kind, 3]):
+            if event >= groups[number] and events[event * EVENT_COLUMNS + PROBE] >= 0:
+                for n in range(types[kind * TYPE_COLUMNS + PROBED_AT], types[kind * TYPE_COLUMNS + PROBED_END]):
                     bank = probed[n]
-                    for feature in range(banks[bank, FEATURE_AT], banks[bank, FEATURES_END]):
-                        row[features[feature, OUT]] = defaults[features[feature, OUT]]
+                    for feature in range(banks[bank * BANK_COLUMNS + FEATURE_AT], banks[bank * BANK_COLUMNS + FEATURES_END]):
+                        row[features[feature * FEATURE_COLUMNS + OUT]] = defaults[features[feature * FEATURE_COLUMNS + OUT]]
                     found = find(cells, index, bank, 0)
-                    if found >= 0 and cells[found, SLOT] != GONE:
-                        if cells[found, SLOT] == AWAY:
-                            held = held_tiles(banks, buf, bank, cells[found, PAYLOAD])
-                            room = room_of(banks, words, bank, held, coming)
-                            words = longer(words, top + size_of(banks, bank, room))
-                            load_cell(banks, words, top, bank, 0, room, buf, cells[found, PAYLOAD])
+                    if found >= 0 and cells[found * ENTRY + SLOT] != GONE:
+                        if cells[found * ENTRY + SLOT] == AWAY:
+                            held = held_tiles(banks, buf, bank, cells[found * ENTRY + PAYLOAD])
+                            room = room_of(banks, bank, held, coming)
+                            scratch = longer(scratch, top + size_of(banks, bank, room))
+                            words = pointer(scratch)
+                            load_cell(banks, words, top, bank, 0, room, buf, cells[found * ENTRY + PAYLOAD])
                             settled_weight -= words[top + CELL_WEIGHT]
-                            cells[found, SLOT] = top
+                            cells[found * ENTRY + SLOT] = top
                             top += size_of(banks, bank, room)
                         read_cell(
-                            banks, spans, features, scales, words, cells[found, SLOT],
-                            degree, newest + 1, sums, row,
+                            banks, spans, features, scales, words, cells[found * ENTRY + SLOT],
+                            degree, newest + 1, sums, row, 0,
                         )  # fmt: skip
-                derive(derived, factors, defaults, row, row)
-                for column in range(probes.shape[1]):
-                    probes[events[event, 6], column] = row[probed[limits[4] + column]]
+                derive(derived, factors, n_derived, defaults, row, 0, row)
+                for column in range(limits[5]):
+                    probes[events[event * EVENT_COLUMNS + PROBE], column] = row[probed[limits[4] + column]]
 
         # Write the state: untouched cells as they stand.
         begin = at
-        out = longer_bytes(out, at + HEADER + POSITION * n_applied + 18 * n_marks + 4096)
+        written = longer_bytes(written, at + HEADER + POSITION_BYTES * n_applied + 18 * n_marks + 4096)
+        out = pointer(written)
         at += HEADER
         for n in range(n_applied):
             at = put_word(out, put_half(out, at, applied[2 * n]), applied[2 * n + 1])
         n_kept, at = store_marks(out, at, marks, n_marks, newest - lateness)
         stored = np.int64(0)
-        order = longer(order, n_cells + 1)
-        for bank in range(banks.shape[0]):
-            if index[bank, THIN]:
-                out = longer_bytes(out, at + 64)
+        ordering = longer(ordering, n_cells + 1)
+        order = pointer(ordering)
+        for bank in range(n_banks):
+            if index[bank * INDEX + THIN]:
+                written = longer_bytes(written, at + 64)
+                out = pointer(written)
                 at = put(out, at, bank)
                 at = put_word(out, at, 0)
                 at = put(out, at, 2)
                 at = put(out, at, 0)
-                at = put(out, at, index[bank, THIN])
+                at = put(out, at, index[bank * INDEX + THIN])
                 stored += 1
-            if index[bank, RANGE_END] == index[bank, RANGE_AT] and index[bank, CHAIN] < 0:
+            if index[bank * INDEX + RANGE_END] == index[bank * INDEX + RANGE_AT] and index[bank * INDEX + CHAIN] < 0:
                 continue
             for n in range(in_order(cells, index, bank, order)):
                 entry = order[n]
-                if cells[entry, SLOT] == GONE:
+                if cells[entry * ENTRY + SLOT] == GONE:
                     continue
-                if cells[entry, SLOT] == AWAY:
-                    due = cells[entry, DUE]
-                    if (due == 0 or newest >> DUE_BITS < due) and kept_at(cells[entry, 1], index[bank, THIN]):
-                        begin_at, end_at = cells[entry, START], cells[entry, END]
-                        out = longer_bytes(out, at + end_at - begin_at)
-                        out[at : at + end_at - begin_at] = buf[begin_at:end_at]
+                if cells[entry * ENTRY + SLOT] == AWAY:
+                    due = cells[entry * ENTRY + DUE]
+                    if (due == 0 or newest >> DUE_BITS < due) and kept_at(cells[entry * ENTRY + 1], index[bank * INDEX + THIN]):
+                        begin_at, end_at = cells[entry * ENTRY + START], cells[entry * ENTRY + END]
+                        written = longer_bytes(written, at + end_at - begin_at)
+                        out = pointer(written)
+                        copy_bytes(out, at, buf, begin_at, end_at)
                         at += end_at - begin_at
                         stored += 1
                         continue
-                    held = held_tiles(banks, buf, bank, cells[entry, PAYLOAD])
-                    words = longer(words, top + size_of(banks, bank, held + 1))
-                    load_cell(banks, words, top, bank, cells[entry, 1], held + 1, buf, cells[entry, PAYLOAD])
+                    held = held_tiles(banks, buf, bank, cells[entry * ENTRY + PAYLOAD])
+                    scratch = longer(scratch, top + size_of(banks, bank, held + 1))
+                    words = pointer(scratch)
+                    load_cell(banks, words, top, bank, cells[entry * ENTRY + 1], held + 1, buf, cells[entry * ENTRY + PAYLOAD])
                     settled_weight -= words[top + CELL_WEIGHT]
-                    cells[entry, SLOT] = top  # its scratch is free again once it is stored
-                cell = cells[entry, SLOT]
+                    cells[entry * ENTRY + SLOT] = top  # its scratch is free again once it is stored
+                cell = cells[entry * ENTRY + SLOT]
                 left = settle_cell(banks, spans, words, cell, degree, newest)
-                if left and kept_at(cells[entry, 1], index[bank, THIN]):
+                if left and kept_at(cells[entry * ENTRY + 1], index[bank * INDEX + THIN]):
                     settled_weight += weigh_cell(banks, words, cell)
-                    out = longer_bytes(out, at + longest_cell(words, cell, banks))
+                    written = longer_bytes(written, at + longest_cell(words, cell, banks))
+                    out = pointer(written)
                     at = store_cell(banks, spans, words, cell, degree, out, at)
                     stored += 1
         store_header(out, begin, newest, degree, flags, n_applied, n_kept, stored, settled_weight)
-        out = longer_bytes(out, at + memory_end - memory)
-        out[at : at + memory_end - memory] = buf[memory:memory_end]
+        written = longer_bytes(written, at + memory_end - memory)
+        out = pointer(written)
+        copy_bytes(out, at, buf, memory, memory_end)
         at += memory_end - memory
         put_half(out, begin + MEMORY, memory_end - memory)
         put_word(out, begin + DIGEST, digest)
         put_half(out, begin + LENGTH, at - begin)
         put_word(out, begin + 8, checksum(out, begin + DIGEST, at))
         out_starts[number + 1] = at
-    return out[:at], out_starts
+    return written[:at], out_starts
 
 
 @compiled
@@ -625,19 +680,19 @@ def settle_bank(
     """Settle a family's loaded cells, letting go of empty and thinned ones; by how much weight changed."""
     change = np.int64(0)
     for old in range(2):
-        entry = index[bank, RANGE_AT] if old else index[bank, CHAIN]
-        while (entry < index[bank, RANGE_END]) if old else (entry >= 0):
-            cell = cells[entry, SLOT]
+        entry = index[bank * INDEX + RANGE_AT] if old else index[bank * INDEX + CHAIN]
+        while (entry < index[bank * INDEX + RANGE_END]) if old else (entry >= 0):
+            cell = cells[entry * ENTRY + SLOT]
             if cell >= 0:
                 before = weigh_cell(banks, words, cell)
                 left = settle_cell(banks, spans, words, cell, degree, newest)
-                if left and kept_at(cells[entry, 1], index[bank, THIN]):
+                if left and kept_at(cells[entry * ENTRY + 1], index[bank * INDEX + THIN]):
                     change += weigh_cell(banks, words, cell) - before
                 else:
                     change -= before
-                    cells[entry, SLOT] = GONE
-                    index[bank, LIVE] -= 1
-            entry = entry + 1 if old else cells[entry, NEXT]
+                    cells[entry * ENTRY + SLOT] = GONE
+                    index[bank * INDEX + LIVE] -= 1
+            entry = entry + 1 if old else cells[entry * ENTRY + NEXT]
     return change
 
 
@@ -648,17 +703,14 @@ def settle_all(
     """Settle every cell, all loaded; what they weigh."""
     weight = np.int64(0)
     for entry in range(n):
-        cell = cells[entry, SLOT]
+        cell = cells[entry * ENTRY + SLOT]
         if cell < 0:
             continue
-        bank = cells[entry, 0]
+        bank = cells[entry * ENTRY]
         left = settle_cell(banks, spans, words, cell, degree, newest)
-        if left and kept_at(cells[entry, 1], index[bank, THIN]):
+        if left and kept_at(cells[entry * ENTRY + 1], index[bank * INDEX + THIN]):
             weight += weigh_cell(banks, words, cell)
         else:
-            cells[entry, SLOT] = GONE
-            index[bank, LIVE] -= 1
+            cells[entry * ENTRY + SLOT] = GONE
+            index[bank * INDEX + LIVE] -= 1
     return weight
-
-
-assert APPLIED and PAYLOAD

@@ -12,6 +12,7 @@ import numpy as np
 
 from features.kernel.compiled import Words, compiled
 from features.kernel.layout import (
+    BANK_COLUMNS,
     CELL_CAP,
     HALF_AT,
     HALF_LIVES_KEPT,
@@ -77,8 +78,8 @@ def add_halves(
 ) -> int:
     """Add a value that happened at `time` to every half-life; how many intervals are new."""
     new = 0
-    for number in range(banks[bank, HALVES]):
-        length = spans[banks[bank, HALF_AT] + number]
+    for number in range(banks[bank * BANK_COLUMNS + HALVES]):
+        length = spans[banks[bank * BANK_COLUMNS + HALF_AT] + number]
         interval = time // length
         weight = 2.0 ** ((time - interval * length) / length + WEIGHT_BITS)
         weighted = np.rint(weight * value)
@@ -98,9 +99,9 @@ def add_halves(
 @compiled
 def settle_halves(banks: Words, spans: Words, words: Words, cell: int, bank: int, newest: int) -> None:
     """Forget the intervals that are past, and carry lower words over."""
-    for number in range(banks[bank, HALVES]):
+    for number in range(banks[bank * BANK_COLUMNS + HALVES]):
         half = half_of(words, cell, number)
-        forget_intervals(words, half, newest // spans[banks[bank, HALF_AT] + number] - HALF_LIVES_KEPT)
+        forget_intervals(words, half, newest // spans[banks[bank * BANK_COLUMNS + HALF_AT] + number] - HALF_LIVES_KEPT)
         for at in range(words[half]):
             place = half + 1 + INTERVAL * at
             words[place + 2] += words[place + 3] >> 32

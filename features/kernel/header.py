@@ -16,7 +16,7 @@ LENGTH, CHECK, DIGEST, NEWEST, DEGREE, FLAGS, APPLIED, MARKS, CELLS, WEIGHT, MEM
     4, 8, 16, 24, 32, 33, 34, 36, 40, 44, 48,
 )  # fmt: skip
 HEADER = 52
-POSITION = 12
+POSITION_BYTES = 12
 """Bytes of a partition and its position."""
 
 MOST_MARKS = 1024
@@ -97,7 +97,7 @@ def applied_of(buf: Bytes, at: int) -> int:
 @compiled
 def cells_at(buf: Bytes, at: int) -> int:
     """Where the cells begin of the state at `at`."""
-    place = at + HEADER + POSITION * applied_of(buf, at)
+    place = at + HEADER + POSITION_BYTES * applied_of(buf, at)
     for _ in range(get_half(buf, at + MARKS)):
         _, place = get(buf, place)
         place += 8

@@ -1,7 +1,7 @@
 """What the compiled code is told of a plan, as tables of whole numbers; and how a cell lies in scratch memory.
 
 `banks` has a row for each aggregate, `spans` the lengths that its row points to: for each window (window ms,
-width as a power of two), for each half-life its ms. `features` has a row for each number that is read.
+width as a power of two), for each half-life its ms. `features` has a row for each number that is read. All are laid out flat, row by row.
 """
 
 # Columns of `banks`.
@@ -26,11 +26,24 @@ FUNCTION, SPAN, NUMBER, OUT = 0, 1, 2, 3
 COUNT, SUM, MEAN, MIN, MAX, LAST_VALUE, SINCE_LAST, SINCE_FIRST, DISTINCT = range(9)
 WINDOW, HALF_LIFE, ALL_TIME, MOMENT = range(4)
 
+FEATURE_COLUMNS = 4
+
 # Columns of `steps`: the bank, and the columns of an event's words with condition, value and key (-1: none).
 BANK, CONDITION, VALUE, KEY = 0, 1, 2, 3
 
+STEP_COLUMNS = 4
+
+# Columns of `types`: the range of its steps, and that of the banks which triggers read after it.
+STEPS_AT, STEPS_END, PROBED_AT, PROBED_END = 0, 1, 2, 3
+TYPE_COLUMNS = 4
+
+# Columns of `events`.
+KIND, TIME, MARK, PARTITION, POSITION, WORDS_AT, PROBE = range(7)
+EVENT_COLUMNS = 7
+
 # Columns of `derived`: numerator, denominator, and the column of the row.
 NUMERATOR, DENOMINATOR, DERIVED_OUT = 0, 1, 2
+DERIVED_COLUMNS = 3
 
 # A cell in scratch: a head, then `CELL_CAP` tiles of 5 words, then for each half-life a count and intervals of 4.
 CELL_BANK, CELL_KEY, CELL_N, CELL_CAP, CELL_EVER = 0, 1, 2, 3, 4

@@ -12,6 +12,7 @@ from features.kernel.compiled import Floats, Words, compiled
 from features.kernel.halves import half_of
 from features.kernel.layout import (
     ALL_TIME,
+    BANK_COLUMNS,
     CELL_BANK,
     CELL_COUNT,
     CELL_EVER,
@@ -25,11 +26,13 @@ from features.kernel.layout import (
     CELL_THIN,
     COUNT,
     DENOMINATOR,
+    DERIVED_COLUMNS,
     DERIVED_OUT,
     DISTINCT,
     EXTREMES,
-    FEATURE_AT,
     FEATURES_END,
+    FEATURE_AT,
+    FEATURE_COLUMNS,
     FUNCTION,
     HALF_AT,
     HALF_LIFE,
@@ -37,8 +40,8 @@ from features.kernel.layout import (
     HEAD,
     INTERVAL,
     LAST_VALUE,
-    LEVEL_AT,
     LEVELS,
+    LEVEL_AT,
     MEAN,
     MIN,
     MOMENT,
@@ -66,13 +69,13 @@ def sum_windows(
 ) -> None:
     """Of each window how many tiles, their count, sum, least and greatest, in 5 words each of `sums`."""
     bank = words[cell + CELL_BANK]
-    finest = spans[banks[bank, LEVEL_AT] + 1]
-    extremes = banks[bank, EXTREMES]
+    finest = spans[banks[bank * BANK_COLUMNS + LEVEL_AT] + 1]
+    extremes = banks[bank * BANK_COLUMNS + EXTREMES]
     first = cell + HEAD
     n = words[cell + CELL_N]
-    for level in range(banks[bank, LEVELS]):
+    for level in range(banks[bank * BANK_COLUMNS + LEVELS]):
         wide = width_of(banks, spans, bank, level, degree)
-        edge = at - spans[banks[bank, LEVEL_AT] + 2 * level] - (1 << wide >> 1)
+        edge = at - spans[banks[bank * BANK_COLUMNS + LEVEL_AT] + 2 * level] - (1 << wide >> 1)
         # The place of the first tile at or behind the edge; tiles of this width start at multiples of it.
         bound = (-(-edge >> wide) << wide >> finest) << 3
         low, high = 0, n
@@ -103,7 +106,7 @@ def sum_half(
 ) -> tuple[int, float, float]:
     """(intervals, weighted count, weighted sum) of a half-life at an instant."""
     half = half_of(words, cell, number)
-    length = spans[banks[words[cell + CELL_BANK], HALF_AT] + number]
+    length = spans[banks[words[cell + CELL_BANK] * BANK_COLUMNS + HALF_AT] + number]
     # By the instant, not by the newest event, so that a state reads the same before and after it is settled.
     oldest = at // length - HALF_LIVES_KEPT
     now = at / length + WEIGHT_BITS
@@ -129,21 +132,26 @@ def read_cell(
     at: int,
     sums: Words,
     out: Floats,
+    base: int,
 ) -> None:
-    """Write what is not empty in this cell at `at` into the columns of its features; `sums` is scratch."""
+    """Write what is not empty in this cell at `at` into its features' columns of the row at out[base].
+
+    `sums` is scratch.
+    """
     bank = words[cell + CELL_BANK]
     scale = scales[bank]
-    sample = banks[bank, SAMPLE]
-    if banks[bank, LEVELS] and not sample:
+    sample = banks[bank * BANK_COLUMNS + SAMPLE]
+    if banks[bank * BANK_COLUMNS + LEVELS] and not sample:
         sum_windows(banks, spans, words, cell, degree, at, sums)
     halves_of = -1
     live, weighted, total = 0, 0.0, 0.0
-    for feature in range(banks[bank, FEATURE_AT], banks[bank, FEATURES_END]):
-        function, span = features[feature, FUNCTION], features[feature, SPAN]
-        number, column = features[feature, NUMBER], features[feature, OUT]
+    for feature in range(banks[bank * BANK_COLUMNS + FEATURE_AT], banks[bank * BANK_COLUMNS + FEATURES_END]):
+        function, span = features[feature * FEATURE_COLUMNS + FUNCTION], features[feature * FEATURE_COLUMNS + SPAN]
+        number = features[feature * FEATURE_COLUMNS + NUMBER]
+        column = base + features[feature * FEATURE_COLUMNS + OUT]
         if function == DISTINCT:
             seen = np.int64(0)
-            since = at - spans[banks[bank, LEVEL_AT] + 2 * number] if span == WINDOW else np.int64(0)
+            since = at - spans[banks[bank * BANK_COLUMNS + LEVEL_AT] + 2 * number] if span == WINDOW else np.int64(0)
             for entry in range(cell + HEAD, cell + HEAD + TILE * words[cell + CELL_N], TILE):
                 seen += words[entry + 1] >= since
             if seen:
@@ -194,14 +202,19 @@ def value_of(function: int, scale: float, sums: Words, group: int) -> float:
 
 
 @compiled
-def derive(derived: Words, factors: Floats, defaults: Floats, row: Floats, beside: Floats) -> None:
-    """Fill the columns that are computed of two others; columns below zero are those of `beside`, from -1 on."""
-    for number in range(derived.shape[0]):
-        over, under = derived[number, NUMERATOR], derived[number, DENOMINATOR]
-        top = row[over] if over >= 0 else beside[-1 - over]
-        bottom = row[under] if under >= 0 else beside[-1 - under]
-        out = derived[number, DERIVED_OUT]
+def derive(
+    derived: Words, factors: Floats, count: int, defaults: Floats, row: Floats, base: int, beside: Floats
+) -> None:
+    """Fill the `count` columns computed of two others, of the row that begins at row[base].
+
+    Columns below zero are those of `beside`, from -1 on.
+    """
+    for number in range(count):
+        over, under = derived[number * DERIVED_COLUMNS + NUMERATOR], derived[number * DERIVED_COLUMNS + DENOMINATOR]
+        top = row[base + over] if over >= 0 else beside[-1 - over]
+        bottom = row[base + under] if under >= 0 else beside[-1 - under]
+        out = derived[number * DERIVED_COLUMNS + DERIVED_OUT]
         if bottom == 0.0 or np.isnan(bottom) or np.isnan(top):
-            row[out] = defaults[out]
+            row[base + out] = defaults[out]
         else:
-            row[out] = factors[number] * top / bottom
+            row[base + out] = factors[number] * top / bottom

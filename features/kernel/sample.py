@@ -7,7 +7,16 @@ Entries lie where other cells have tiles, sorted by hash: (hash, last time).
 """
 
 from features.kernel.compiled import Words, compiled
-from features.kernel.layout import CELL_CAP, CELL_N, CELL_THIN, HEAD, HORIZON, SAMPLE, TILE
+from features.kernel.layout import (
+    BANK_COLUMNS,
+    CELL_CAP,
+    CELL_N,
+    CELL_THIN,
+    HEAD,
+    HORIZON,
+    SAMPLE,
+    TILE,
+)
 
 
 @compiled
@@ -19,7 +28,7 @@ def kept_at(key: int, thin: int) -> bool:
 @compiled
 def settle_sample(banks: Words, words: Words, cell: int, bank: int, newest: int) -> None:
     """Forget values not seen within the longest window, and those that the sample no longer keeps."""
-    horizon = banks[bank, HORIZON]
+    horizon = banks[bank * BANK_COLUMNS + HORIZON]
     oldest = newest - horizon if horizon else 0
     first = cell + HEAD
     kept = first
@@ -55,9 +64,9 @@ def add_value(banks: Words, words: Words, cell: int, bank: int, key: int, time: 
         words[word + TILE] = words[word]
     words[entry], words[entry + 1] = key, time
     words[cell + CELL_N] = n + 1
-    if n + 1 > banks[bank, SAMPLE]:
+    if n + 1 > banks[bank * BANK_COLUMNS + SAMPLE]:
         settle_sample(banks, words, cell, bank, newest)
-        while words[cell + CELL_N] > banks[bank, SAMPLE]:
+        while words[cell + CELL_N] > banks[bank * BANK_COLUMNS + SAMPLE]:
             words[cell + CELL_THIN] += 1
             settle_sample(banks, words, cell, bank, newest)
     return words[cell + CELL_N] - n

@@ -11,13 +11,14 @@ oldest level not yet doubled as often as allowed, and of those above it.
 
 from features.kernel.compiled import Words, compiled
 from features.kernel.layout import (
+    BANK_COLUMNS,
     CELL_CAP,
     CELL_N,
     COARSEST,
     EXTREMES,
     HEAD,
-    LEVEL_AT,
     LEVELS,
+    LEVEL_AT,
     TILE,
 )
 
@@ -38,15 +39,15 @@ def add_whole(a: int, b: int) -> int:
 @compiled
 def width_of(banks: Words, spans: Words, bank: int, level: int, degree: int) -> int:
     """Width (power of two) of the tiles of a level in a state coarsened so far."""
-    extra = degree - (banks[bank, LEVELS] - 1 - level)
-    return spans[banks[bank, LEVEL_AT] + 2 * level + 1] + min(max(extra, 0), COARSEST)
+    extra = degree - (banks[bank * BANK_COLUMNS + LEVELS] - 1 - level)
+    return spans[banks[bank * BANK_COLUMNS + LEVEL_AT] + 2 * level + 1] + min(max(extra, 0), COARSEST)
 
 
 @compiled
 def limit_of(banks: Words, spans: Words, bank: int, level: int, degree: int, newest: int) -> int:
     """The instant before which nothing stays at this level (at the last one: nothing stays at all)."""
-    wide = width_of(banks, spans, bank, min(level + 1, banks[bank, LEVELS] - 1), degree)
-    since = max(newest - spans[banks[bank, LEVEL_AT] + 2 * level], 0)
+    wide = width_of(banks, spans, bank, min(level + 1, banks[bank * BANK_COLUMNS + LEVELS] - 1), degree)
+    since = max(newest - spans[banks[bank * BANK_COLUMNS + LEVEL_AT] + 2 * level], 0)
     return since >> wide << wide
 
 
@@ -55,14 +56,14 @@ def place_of(
     banks: Words, spans: Words, bank: int, degree: int, time: int, least: int, newest: int
 ) -> int:
     """Where what happened at `time` belongs, at `least` at this level; -1 when it is forgotten."""
-    levels = banks[bank, LEVELS]
+    levels = banks[bank * BANK_COLUMNS + LEVELS]
     level = least
     while time < limit_of(banks, spans, bank, level, degree, newest):
         level += 1
         if level == levels:
             return -1
     wide = width_of(banks, spans, bank, level, degree)
-    finest = spans[banks[bank, LEVEL_AT] + 1]
+    finest = spans[banks[bank * BANK_COLUMNS + LEVEL_AT] + 1]
     return (time >> wide << wide >> finest << 3) | level
 
 
@@ -94,7 +95,7 @@ def add_tile(
                 high_at = middle
         at = low_at
         if words[first + TILE * at] == place:
-            add_into(words, first + TILE * at, banks[bank, EXTREMES], count, total, low, high)
+            add_into(words, first + TILE * at, banks[bank * BANK_COLUMNS + EXTREMES], count, total, low, high)
             return 0
     if n == words[cell + CELL_CAP]:
         return -1
@@ -115,8 +116,8 @@ def settle_tiles(
     n = words[cell + CELL_N]
     if n == 0:
         return
-    finest = spans[banks[bank, LEVEL_AT] + 1]
-    top = banks[bank, LEVELS] - 1
+    finest = spans[banks[bank * BANK_COLUMNS + LEVEL_AT] + 1]
+    top = banks[bank * BANK_COLUMNS + LEVELS] - 1
     forgotten = limit_of(banks, spans, bank, top, degree, newest)
     level = top
     limit = limit_of(banks, spans, bank, level - 1, degree, newest) if level else 0
@@ -141,7 +142,7 @@ def settle_tiles(
             place = (start >> wider << wider >> finest << 3) | own
         if place == previous:
             add_into(
-                words, kept, banks[bank, EXTREMES],
+                words, kept, banks[bank * BANK_COLUMNS + EXTREMES],
                 words[tile + 1], words[tile + 2], words[tile + 3], words[tile + 4],
             )  # fmt: skip
         else:
