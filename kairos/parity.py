@@ -32,7 +32,7 @@ PROCESS = "parity"
 def run(
     settings: Settings, *, sample: int, every_s: float | None, as_json: bool, stop: threading.Event
 ) -> int:
-    """Compare `sample` served rows with the log, once or again `every_s` seconds; 0 when all agree, else 1."""
+    """Compare `sample` served rows with the log, once or every `every_s` seconds; 1 when any differs."""
     console = Console(highlight=False, markup=False, soft_wrap=True)
     plan = compile_plan(load_playbook(settings.playbook))
     catalogue = offers.load(settings.playbook, plan, settings.catalogue)
