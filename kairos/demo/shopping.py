@@ -209,9 +209,9 @@ class Shopping:
         pq.write_table(pa.Table.from_pylist(rows), path)
 
     def write_households(self, path: Path, later: timedelta = timedelta(0)) -> None:
-        """Write what the loyalty form says of 801 households as a table, known since the eve of 2017 + `later`.
+        """Write what the loyalty form says of 801 households as a table, known since before 2017.
 
-        The data has no date for it, so it stands before all shopping.
+        The data has no date for it, so it is that of the eve of 2017, and `later`.
         """
         forms = self._demographics
         told = forms.assign(
