@@ -46,8 +46,8 @@ class Fate(enum.Enum):
     IRRELEVANT = "irrelevant"
 
 
-FATES = {FOLDED: Fate.FOLDED, REPEAT: Fate.REPEAT, LATE: Fate.LATE, BEHIND: Fate.BEHIND, 4: Fate.IRRELEVANT}
-_IRRELEVANT = 4
+IRRELEVANT = 4
+FATES = {FOLDED: Fate.FOLDED, REPEAT: Fate.REPEAT, LATE: Fate.LATE, BEHIND: Fate.BEHIND, IRRELEVANT: Fate.IRRELEVANT}
 
 
 class Folded(NamedTuple):
@@ -81,7 +81,7 @@ def fold_batch(
     fates = np.empty(len(batch.order), dtype=np.uint8)
     probes = np.full((batch.probes, len(plan.triggers.columns)), np.nan, dtype=np.float64)
     made = _run(plan, blobs, None, batch, fates, probes)
-    every = np.full(len(events), _IRRELEVANT, dtype=np.uint8)
+    every = np.full(len(events), IRRELEVANT, dtype=np.uint8)
     every[batch.order] = fates
     rows = np.full(len(events), -1, dtype=np.int64)
     rows[batch.order] = batch.events[:, 6]
