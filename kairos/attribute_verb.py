@@ -126,7 +126,8 @@ def told(loaded: Loaded, source: str) -> list[str]:
         lines.append(f"  ~ {change.changed:,} changed: {', '.join(filter(None, (columns, newer)))}")
     if change.gone:
         lines.append(f"  - {change.gone:,} gone: the table has no row of them any more")
-    lines.append(f"  = {change.unchanged:,} unchanged")
+    if change.unchanged:
+        lines.append(f"  = {change.unchanged:,} unchanged")
     if change.older:
         lines.append(f"  {change.older:,} rows left out: something newer counted before they came")
     if change.doubled:
