@@ -8,7 +8,7 @@ name = "wide"
 timezone = "America/New_York"
 lateness = "1d"
 freshness = "2d"
-memory = "64kB"
+memory = "128kB"
 """
 EVENTS = """
 # Five domains, and the desk that knows which of their ids are one customer. `offer`: the one that was meant.
