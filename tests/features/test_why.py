@@ -116,7 +116,9 @@ def test_one_event_decides_an_extreme_and_a_time() -> None:
 
 
 def test_a_derived_number_shows_both_its_halves() -> None:
-    events = [sale(n, NOON - n * DAY, amount=10_000 * n, kind="ab"[n % 2], pieces=3) for n in range(1, 10)]
+    events = [
+        sale(n, NOON + HOUR - n * DAY, amount=10_000 * n, kind="ab"[n % 2], pieces=3) for n in range(1, 10)
+    ]
     share = why(PLAN, "part_share_7d", log_of(events), NOON, NOON, "a")
     top, bottom = share.parts
     assert top.added == 2 + 4 + 6

@@ -14,12 +14,14 @@ from events.envelope import DECISION, Event
 from events.identity import mint, partition_of
 from events.topics import BEHAVIOUR
 from experiments.audit import Leak
+from features.attribute_past import AttributePast
 from features.declare import load as load_playbook
 from features.feast_store import RedisStateStore
 from features.fold import empty, fold
 from features.fold import encode as encode_state
+from features.full_row import full_row
 from features.plan import Plan, compile_plan
-from features.row import cross, row
+from features.row import cross
 from features.state import State
 from features.triggers import advance
 from kairos.demo.shopping import Shopping, milliseconds
@@ -94,7 +96,7 @@ def served(corner: Corner, state: State, at: int, seen_at: int) -> DecisionRecor
         Request(request_id="r", customer=CUSTOMER),
         "feed",
         corner.catalogue,
-        row(plan, state, seen_at, seen_at),
+        full_row(plan, state, AttributePast.none(plan).held(CUSTOMER, seen_at), seen_at, seen_at),
         lambda chosen: cross(plan, state, seen_at, assortment.keys_of(chosen), seen_at),
         Blend(Prior(0.02)),
         at,
