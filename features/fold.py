@@ -32,6 +32,7 @@ __all__ = [
     "encode",
     "fold",
     "fold_batch",
+    "fold_log",
     "merge",
 ]
 
@@ -90,11 +91,19 @@ def fold_batch(
 
 def fold(plan: Plan, state: State, event: Event, partition: int, position: int) -> Fate:
     """Fold one event of the log into the state, in place; `fold_batch` folds many for the price of a few."""
-    folded = fold_batch(plan, [state.seal()], [event], [0], [partition], [position])
-    fate = FATES[int(folded.fates[0])]
-    if fate is not Fate.IRRELEVANT:
-        state.become(folded.blobs[0])
-    return fate
+    if event.type not in plan.programs:
+        return Fate.IRRELEVANT
+    return FATES[int(fold_log(plan, state, [event], partition, [position]).fates[0])]
+
+
+def fold_log(
+    plan: Plan, state: State, events: Sequence[Event], partition: int, positions: Sequence[int]
+) -> Folded:
+    """Fold a piece of one customer's log into the state, in place, in one pass."""
+    count = len(events)
+    folded = fold_batch(plan, [state.seal()], events, [0] * count, [partition] * count, positions)
+    state.become(folded.blobs[0])
+    return folded
 
 
 def merge(plan: Plan, a: State, b: State) -> State:

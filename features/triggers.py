@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from events.envelope import Event
+from features.fold import fold_log
+from features.kernel.folding import FOLDED
 from features.plan import Plan
 from features.plan_triggers import CompiledTrigger
 from features.row import whole_row
@@ -70,6 +72,20 @@ def advance(
             _wait(each, memory, event, payload)
         else:
             fired += _fire(each, memory, event.customer, event.id, event.time, event.time, payload)
+    return fired
+
+
+def act(
+    plan: Plan, state: State, events: Sequence[Event], partition: int, positions: Sequence[int]
+) -> list[Fired]:
+    """Fold a piece of one customer's log into the state, in place, and answer what it fires."""
+    newest = state.newest
+    folded = fold_log(plan, state, events, partition, positions)
+    fired: list[Fired] = []
+    for event, fate, row in zip(events, folded.fates.tolist(), folded.probe_rows.tolist(), strict=True):
+        if fate == FOLDED:
+            newest = max(newest, event.time)
+            fired += advance(plan, state, event, newest, folded.probes[row].tolist() if row >= 0 else ())
     return fired
 
 

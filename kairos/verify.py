@@ -17,13 +17,13 @@ from experiments.audit import Leak, audit
 from features.attribute_past import AttributePast
 from features.attribute_store import RedisAttributeStore
 from features.feast_store import RedisStateStore
-from features.fold import Fate, empty, encode, fold
+from features.fold import empty, encode, fold_log
 from features.fold import decode as unpack_state
 from features.full_row import full_features, full_row
 from features.plan import Plan
 from features.row import cross
 from features.state import State
-from features.triggers import advance, next_wake, wake
+from features.triggers import act, next_wake, wake
 from kairos.settings import Settings
 from models.catalogue import Catalogue
 from models.record import DecisionRecord
@@ -76,8 +76,10 @@ class History:
         """
         known = self.known(customer, instant, decision)
         state = empty(plan)
-        for record, event in known[: len(known) - unread]:
-            fold(plan, state, event, record.partition, record.position)
+        known = known[: len(known) - unread]
+        if known:
+            positions = [record.position for record, _ in known]
+            fold_log(plan, state, [event for _, event in known], known[0][0].partition, positions)
         return state
 
     def known(self, customer: str, instant: int, decision: str) -> list[tuple[Record, Event]]:
@@ -98,13 +100,21 @@ class History:
             (record.position, event) for record, event in self.events.get(customer, ())
         ]
         steps += self.ticks.get(partition, ())
+        events: list[Event] = []
+        positions: list[int] = []
         for position, step in sorted(steps, key=lambda pair: pair[0]):
-            if isinstance(step, int):
+            if not isinstance(step, int):
+                events.append(step)
+                positions.append(position)
+            elif plan.triggers.ends:
+                if events:
+                    act(plan, state, events, partition, positions)
+                    events, positions = [], []
                 at = next_wake(state)
                 if at is not None and at <= step:
                     wake(plan, state, step)
-            elif fold(plan, state, step, partition, position) is Fate.FOLDED:
-                advance(plan, state, step)
+        if events:
+            act(plan, state, events, partition, positions)
         return encode(plan, state)
 
 

@@ -323,7 +323,7 @@ def fold_states(
     written = np.empty(max(buf.size + others.size + 4096, 1 << 14), dtype=np.uint8)
     out = pointer(written)
     out_starts = np.zeros(count + 1, dtype=np.int64)
-    scratch = np.empty(1 << 14, dtype=np.int64)
+    scratch = np.empty(1 << 12, dtype=np.int64)
     words = pointer(scratch)
     listed_cells = np.empty(256 * ENTRY, dtype=np.int64)
     cells = pointer(listed_cells)
