@@ -1,7 +1,7 @@
 """The bytes of a state, read in plain Python: what its format is, for people, tests and tools.
 
-Slow on purpose and written apart from the compiled code, which it checks. Numbers are LEB128; the head is that of
-`features.kernel.header`, the cells those of `features.kernel.cell`.
+Slow on purpose and written apart from the compiled code, which it checks. Numbers are LEB128; the head is
+that of `features.kernel.header`, the cells those of `features.kernel.cell`.
 """
 
 import struct

@@ -22,9 +22,9 @@ _hashes: dict[Any, int] = {}
 class Batch(NamedTuple):
     """Events of some customers, in log order within each, as the compiled fold takes them.
 
-    `order[n]` is the place among the given events of row n of `events`, whose columns are type, time, id hash,
-    partition, position, where its words begin in `flat`, and its row of probes (-1: none). Rows groups[c] to
-    groups[c + 1] are those of customer c. Events that concern nothing are left out.
+    `order[n]` is the place among the given events of row n of `events`, whose columns are type, time, id
+    hash, partition, position, where its words begin in `flat`, and its row of probes (-1: none). Rows
+    groups[c] to groups[c + 1] are those of customer c. Events that concern nothing are left out.
     """
 
     order: NDArray[np.int64]

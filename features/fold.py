@@ -3,13 +3,15 @@
 **The law.** States of disjoint sets of events form a commutative monoid: `merge` is associative and
 commutative, and folding a log is merging its singletons. So late events, backfill, rescaling and any
 batching give the same state, and the same bytes. It holds because everything kept is a sum, a minimum or a
-maximum over the events of a piece of time (see `features.kernel.tiles`), and because which piece an event belongs
-to follows from its own time and the newest time alone. Past a declared bound (bytes of a customer, keys of a family,
-values of a sample) detail is let go and the state says so; then the law holds of what was kept.
+maximum over the events of a piece of time (see `features.kernel.tiles`), and because which piece an event
+belongs to follows from its own time and the newest time alone. Past a declared bound (bytes of a customer,
+keys of a family, values of a sample) detail is let go and the state says so; then the law holds of what was
+kept.
 """
 
 import enum
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,7 +50,13 @@ class Fate(enum.Enum):
 
 
 IRRELEVANT = 4
-FATES = {FOLDED: Fate.FOLDED, REPEAT: Fate.REPEAT, LATE: Fate.LATE, BEHIND: Fate.BEHIND, IRRELEVANT: Fate.IRRELEVANT}
+FATES = {
+    FOLDED: Fate.FOLDED,
+    REPEAT: Fate.REPEAT,
+    LATE: Fate.LATE,
+    BEHIND: Fate.BEHIND,
+    IRRELEVANT: Fate.IRRELEVANT,
+}
 
 
 class Folded(NamedTuple):
@@ -74,9 +82,9 @@ def fold_batch(
 ) -> Folded:
     """Fold events into states in one compiled pass, each customer's in the order given.
 
-    `blobs[c]` is the state of customer c, None for nobody known; event n is of customer owners[n] and stands
-    at `positions[n]` of `partitions[n]` of the log: what is at or below a state's position is skipped, so that
-    reading a piece of log again changes nothing.
+    `blobs[c]` is the state of customer c, None for nobody known; event n is of customer owners[n] and
+    stands at `positions[n]` of `partitions[n]` of the log: what is at or below a state's position is
+    skipped, so that reading a piece of log again changes nothing.
     """
     batch = batch_of(plan, events, owners, len(blobs), partitions, positions)
     fates = np.empty(len(batch.order), dtype=np.uint8)
@@ -178,7 +186,7 @@ def _run(
     )
     whole = out.tobytes()
     places = ends.tolist()
-    return [whole[a:b] for a, b in zip(places, places[1:], strict=False)]
+    return [whole[a:b] for a, b in pairwise(places)]
 
 
 def _joined(blobs: Sequence[bytes | None]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

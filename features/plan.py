@@ -41,7 +41,8 @@ class Program(NamedTuple):
 
 
 class RowTables(NamedTuple):
-    """One row's columns as numbers: what stands when nothing happened, limits of age (ms), what is derived of what.
+    """One row's columns as numbers: what stands when nothing happened, limits of age (ms), what is derived
+    of what.
 
     A column below zero of a cross row's `derived` is one of the customer's row, from -1 on.
     """
@@ -209,5 +210,3 @@ def _digest(playbook: Playbook) -> str:
         [LAYOUT, FINENESS, playbook.lateness_ms, playbook.memory_bytes, aggregates, ratios, fields, triggers]
     )
     return hashlib.blake2b(content, digest_size=8).hexdigest()
-
-

@@ -148,9 +148,7 @@ def _read_keys(
     rows = np.tile(plan.cross_tables.defaults, (ranges[-1], 1))
     buf = np.frombuffer(state.blob, dtype=np.uint8)
     places = np.array(ranges, dtype=np.int64)
-    read_cross(
-        *plan.tables[:4], buf, at, np.concatenate(sorted_keys), places, rows.ravel(), rows.shape[1]
-    )
+    read_cross(*plan.tables[:4], buf, at, np.concatenate(sorted_keys), places, rows.ravel(), rows.shape[1])
     for match, pick in zip(matches, picks, strict=True):
         if match in keys:
             mine = plan.match_columns[match]

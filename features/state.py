@@ -42,9 +42,9 @@ class State:
     """What is kept about one customer: its bytes, opened.
 
     `newest`: time of its newest event, ms, -1 when none. `applied`: for each partition of the log the last
-    position folded in. `memory`: what the triggers remember; changes of it are kept by `seal`. `degree`: how far
-    tiles were coarsened beyond what was declared, to keep within the bound. `flags`: what else was let go
-    (see `features.kernel.header`).
+    position folded in. `memory`: what the triggers remember; changes of it are kept by `seal`. `degree`:
+    how far tiles were coarsened beyond what was declared, to keep within the bound. `flags`: what else was
+    let go (see `features.kernel.header`).
     """
 
     __slots__ = ("_memory", "_packed", "blob", "digest", "newest")

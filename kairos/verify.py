@@ -17,8 +17,8 @@ from experiments.audit import Leak, audit
 from features.attribute_past import AttributePast
 from features.attribute_store import RedisAttributeStore
 from features.feast_store import RedisStateStore
-from features.fold import empty, encode, fold_log
 from features.fold import decode as unpack_state
+from features.fold import empty, encode, fold_log
 from features.full_row import full_features, full_row
 from features.plan import Plan
 from features.row import cross

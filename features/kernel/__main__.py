@@ -4,7 +4,6 @@ import tempfile
 import time
 from pathlib import Path
 
-
 from events.envelope import Event
 from features.declare import load
 from features.fold import decode, empty, encode, fold, merge
@@ -57,7 +56,10 @@ def compile_all() -> None:
 
 if __name__ == "__main__":
     began = time.monotonic()
-    print("compiling the fold and the row (half a minute the first time, then it is kept) ...", end=" ", flush=True)
+    print(
+        "compiling the fold and the row (half a minute the first time, then it is kept) ...",
+        end=" ",
+        flush=True,
+    )
     compile_all()
     print(f"{time.monotonic() - began:.1f} s")
-

@@ -40,8 +40,8 @@ from features.kernel.layout import (
     KEYS,
     LAST,
     LATEST,
-    LEVELS,
     LEVEL_AT,
+    LEVELS,
     SAMPLE,
     SUMS,
     TILE,
@@ -77,7 +77,10 @@ def begin_cell(banks: Words, words: Words, cell: int, bank: int, key: int, room:
 def weigh_cell(banks: Words, words: Words, cell: int) -> int:
     """Bytes that the cell takes at most when it is stored."""
     bank = words[cell + CELL_BANK]
-    weight = banks[bank * BANK_COLUMNS + WEIGHT_CELL] + words[cell + CELL_N] * banks[bank * BANK_COLUMNS + WEIGHT_TILE]
+    weight = (
+        banks[bank * BANK_COLUMNS + WEIGHT_CELL]
+        + words[cell + CELL_N] * banks[bank * BANK_COLUMNS + WEIGHT_TILE]
+    )
     for number in range(banks[bank * BANK_COLUMNS + HALVES]):
         weight += words[half_of(words, cell, number)] * banks[bank * BANK_COLUMNS + WEIGHT_HALF]
     return weight
@@ -96,17 +99,23 @@ def settle_cell(banks: Words, spans: Words, words: Words, cell: int, degree: int
         return True
     if words[cell + CELL_FIRST] >= 0 or words[cell + CELL_LAST] >= 0 or words[cell + CELL_LATEST] >= 0:
         return True
+    intervals = 0
     for number in range(banks[bank * BANK_COLUMNS + HALVES]):
-        if words[half_of(words, cell, number)]:
-            return True
-    return False
+        intervals += words[half_of(words, cell, number)]
+    return intervals > 0
 
 
 @compiled
-def load_cell(banks: Words, words: Words, cell: int, bank: int, key: int, room: int, buf: Bytes, at: int) -> None:
+def load_cell(
+    banks: Words, words: Words, cell: int, bank: int, key: int, room: int, buf: Bytes, at: int
+) -> None:
     """Read the cell whose payload begins at `at`; `room` is for at least as many tiles as it has."""
     begin_cell(banks, words, cell, bank, key, room)
-    counts, sums, extremes = banks[bank * BANK_COLUMNS + COUNTS], banks[bank * BANK_COLUMNS + SUMS], banks[bank * BANK_COLUMNS + EXTREMES]
+    counts, sums, extremes = (
+        banks[bank * BANK_COLUMNS + COUNTS],
+        banks[bank * BANK_COLUMNS + SUMS],
+        banks[bank * BANK_COLUMNS + EXTREMES],
+    )
     tile = cell + HEAD
     if banks[bank * BANK_COLUMNS + SAMPLE]:
         n, at = get(buf, at)
@@ -174,7 +183,8 @@ def load_cell(banks: Words, words: Words, cell: int, bank: int, key: int, room: 
 
 @compiled
 def due_of(banks: Words, spans: Words, words: Words, cell: int, degree: int) -> int:
-    """The least newest time at which settling changes the cell, in units of 2^16 ms, rounded down; 0: never."""
+    """The least newest time at which settling changes the cell, in units of 2^16 ms, rounded down; 0:
+    never."""
     bank = words[cell + CELL_BANK]
     due = NEVER
     tile = cell + HEAD
@@ -190,9 +200,15 @@ def due_of(banks: Words, spans: Words, words: Words, cell: int, degree: int) -> 
             level = words[tile] & 7
             if level != before:  # the first of a level is the oldest
                 before = level
-                wide = width_of(banks, spans, bank, min(level + 1, banks[bank * BANK_COLUMNS + LEVELS] - 1), degree)
+                wide = width_of(
+                    banks, spans, bank, min(level + 1, banks[bank * BANK_COLUMNS + LEVELS] - 1), degree
+                )
                 start = words[tile] >> 3 << finest
-                due = min(due, spans[banks[bank * BANK_COLUMNS + LEVEL_AT] + 2 * level] + (((start >> wide) + 1) << wide))
+                due = min(
+                    due,
+                    spans[banks[bank * BANK_COLUMNS + LEVEL_AT] + 2 * level]
+                    + (((start >> wide) + 1) << wide),
+                )
             tile += TILE
     for number in range(banks[bank * BANK_COLUMNS + HALVES]):
         half = half_of(words, cell, number)
@@ -213,7 +229,11 @@ def longest_cell(words: Words, cell: int, banks: Words) -> int:
 def store_cell(banks: Words, spans: Words, words: Words, cell: int, degree: int, buf: Bytes, at: int) -> int:
     """Write a settled cell at `at`; where to go on. Needs `longest_cell` bytes of room."""
     bank = words[cell + CELL_BANK]
-    counts, sums, extremes = banks[bank * BANK_COLUMNS + COUNTS], banks[bank * BANK_COLUMNS + SUMS], banks[bank * BANK_COLUMNS + EXTREMES]
+    counts, sums, extremes = (
+        banks[bank * BANK_COLUMNS + COUNTS],
+        banks[bank * BANK_COLUMNS + SUMS],
+        banks[bank * BANK_COLUMNS + EXTREMES],
+    )
     at = put(buf, at, bank)
     if banks[bank * BANK_COLUMNS + KEYS]:
         at = put_word(buf, at, words[cell + CELL_KEY])

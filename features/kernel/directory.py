@@ -1,9 +1,9 @@
 """Which cells a state has and where they lie: in its bytes, or loaded into scratch.
 
-`cells` has a row for each: bank, key, where it begins in the bytes, where its payload begins, where it ends,
-when it changes by time alone, its offset in scratch (-1: not loaded, -2: let go), and the next new cell of its
-bank. `index` has a row for each bank: its only cell or (of a family) the range of cells that were there, the
-newest new cell, how many live, and how far the family is thinned.
+`cells` has a row for each: bank, key, where it begins in the bytes, where its payload begins, where it
+ends, when it changes by time alone, its offset in scratch (-1: not loaded, -2: let go), and the next new
+cell of its bank. `index` has a row for each bank: its only cell or (of a family) the range of cells that
+were there, the newest new cell, how many live, and how far the family is thinned.
 """
 
 import numpy as np
@@ -22,8 +22,6 @@ INDEX = 5
 
 AWAY, GONE = -1, -2
 _KEY = 1
-
-
 
 
 @compiled
@@ -87,7 +85,9 @@ def find(cells: Words, index: Words, bank: int, key: int) -> int:
 def enter(cells: Words, index: Words, n: int, bank: int, key: int, slot: int) -> None:
     """Enter a new cell as row `n`."""
     cells[n * ENTRY], cells[n * ENTRY + _KEY] = bank, key
-    cells[n * ENTRY + START] = cells[n * ENTRY + PAYLOAD] = cells[n * ENTRY + END] = cells[n * ENTRY + DUE] = 0
+    cells[n * ENTRY + START] = cells[n * ENTRY + PAYLOAD] = cells[n * ENTRY + END] = cells[
+        n * ENTRY + DUE
+    ] = 0
     cells[n * ENTRY + SLOT], cells[n * ENTRY + NEXT] = slot, index[bank * INDEX + CHAIN]
     index[bank * INDEX + CHAIN] = n
     index[bank * INDEX + LIVE] += 1

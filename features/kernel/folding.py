@@ -1,7 +1,7 @@
 """The one fold, compiled: the events of many customers into their states, bytes to bytes, in one pass.
 
-Of each customer the cells that its events touch, and those that time alone has changed, are read into scratch;
-the events are applied one after the other, in log order; everything else is copied as it stands.
+Of each customer the cells that its events touch, and those that time alone has changed, are read into
+scratch; the events are applied one after the other, in log order; everything else is copied as it stands.
 """
 
 import numpy as np
@@ -81,9 +81,9 @@ from features.kernel.layout import (
     DUE_BITS,
     EVENT_COLUMNS,
     EVER,
-    FEATURES_END,
     FEATURE_AT,
     FEATURE_COLUMNS,
+    FEATURES_END,
     FIRST,
     HALF_AT,
     HALF_LIVES_KEPT,
@@ -106,9 +106,9 @@ from features.kernel.layout import (
     PROBED_AT,
     PROBED_END,
     SAMPLE,
+    STEP_COLUMNS,
     STEPS_AT,
     STEPS_END,
-    STEP_COLUMNS,
     TILE,
     TIME,
     TYPE_COLUMNS,
@@ -124,6 +124,8 @@ from features.kernel.tiles import add_tile, add_whole, place_of
 from features.kernel.varint import checksum, get_half, get_word, put, put_half, put_word
 
 FOLDED, REPEAT, LATE, BEHIND = range(4)
+
+
 def fixed_size(banks: int) -> int:
     """Words of scratch that `fold_states` is given for so many banks."""
     return 4 * MOST_MARKS + 5 * MOST_LEVELS + 9 + 2 * INDEX * banks
@@ -208,13 +210,24 @@ def put_in(
 
 @compiled
 def add_event(
-    banks: Words, spans: Words, words: Words, cell: int, degree: int, newest: int, time: int, mark: int, value: int
+    banks: Words,
+    spans: Words,
+    words: Words,
+    cell: int,
+    degree: int,
+    newest: int,
+    time: int,
+    mark: int,
+    value: int,
 ) -> int:
     """Apply one event to a cell; by how much it may have become heavier."""
     bank = words[cell]
     weight = np.int64(0)
     if banks[bank * BANK_COLUMNS + SAMPLE]:
-        weight += add_value(banks, words, cell, bank, value, time, newest) * banks[bank * BANK_COLUMNS + WEIGHT_TILE]
+        weight += (
+            add_value(banks, words, cell, bank, value, time, newest)
+            * banks[bank * BANK_COLUMNS + WEIGHT_TILE]
+        )
     elif banks[bank * BANK_COLUMNS + LEVELS]:
         place = place_of(banks, spans, bank, degree, time, 0, newest)
         if place >= 0:
@@ -240,12 +253,17 @@ def add_event(
             words[cell + CELL_LATEST + 1] = mark
             words[cell + CELL_LATEST + 2] = value
     if banks[bank * BANK_COLUMNS + HALVES]:
-        weight += add_halves(banks, spans, words, cell, bank, time, newest, value) * banks[bank * BANK_COLUMNS + WEIGHT_HALF]
+        weight += (
+            add_halves(banks, spans, words, cell, bank, time, newest, value)
+            * banks[bank * BANK_COLUMNS + WEIGHT_HALF]
+        )
     return weight
 
 
 @compiled
-def add_cell(banks: Words, spans: Words, words: Words, cell: int, other: int, degree: int, newest: int) -> None:
+def add_cell(
+    banks: Words, spans: Words, words: Words, cell: int, other: int, degree: int, newest: int
+) -> None:
     """Add a whole cell to another of the same bank and key: the monoid's sum."""
     bank = words[cell]
     if banks[bank * BANK_COLUMNS + SAMPLE]:
@@ -310,13 +328,15 @@ def fold_states(
     fixed: Words,
     row: Floats,
 ) -> tuple[Bytes, Words]:
-    """Fold events into states and, if given, merge other states in: (the new states' bytes, where each begins).
+    """Fold events into states and, if given, merge other states in: (the new states' bytes, where each
+    begins).
 
-    `limits`: lateness (ms), bound (bytes), digest of the plan, whether ids are remembered, where in `probed` the
-    columns begin behind the banks that they need, and how many columns. State n is buf[starts[n]:starts[n + 1]],
-    empty for none; likewise `others`. Its events are rows groups[n] to groups[n + 1] of `events`, their words in
-    `flat`. What became of each goes to `fates`; of those that ask, the row just after them at `probed` columns
-    to `probes`. `fixed` (of `fixed_size` words) and `row` (a copy of `defaults`) are scratch.
+    `limits`: lateness (ms), bound (bytes), digest of the plan, whether ids are remembered, where in
+    `probed` the columns begin behind the banks that they need, and how many columns. State n is
+    buf[starts[n]:starts[n + 1]], empty for none; likewise `others`. Its events are rows groups[n] to
+    groups[n + 1] of `events`, their words in `flat`. What became of each goes to `fates`; of those that
+    ask, the row just after them at `probed` columns to `probes`. `fixed` (of `fixed_size` words) and `row`
+    (a copy of `defaults`) are scratch.
     """
     lateness, bound, digest, remembers = limits[0], limits[1], limits[2], limits[3]
     count, n_banks, n_derived = starts.size - 1, banks.size // BANK_COLUMNS, derived.size // DERIVED_COLUMNS
@@ -424,14 +444,23 @@ def fold_states(
                 weight += words[top + CELL_WEIGHT]
                 add_cell(banks, spans, words, cell, top, degree, newest)
 
-        # Then the events, in log order. A pass without an event comes first after a merge, to mind the bounds.
+        # Then the events, in log order. A pass without an event comes first after a merge, to mind the
+        # bounds.
         first_event = groups[number]
         if other_starts[number + 1] > other:
             first_event -= 1
         for event in range(first_event, groups[number + 1]):
             if event >= groups[number]:
-                kind, time, mark = events[event * EVENT_COLUMNS + KIND], events[event * EVENT_COLUMNS + TIME], events[event * EVENT_COLUMNS + MARK]
-                partition, position, its_words = events[event * EVENT_COLUMNS + PARTITION], events[event * EVENT_COLUMNS + POSITION], events[event * EVENT_COLUMNS + WORDS_AT]
+                kind, time, mark = (
+                    events[event * EVENT_COLUMNS + KIND],
+                    events[event * EVENT_COLUMNS + TIME],
+                    events[event * EVENT_COLUMNS + MARK],
+                )
+                partition, position, its_words = (
+                    events[event * EVENT_COLUMNS + PARTITION],
+                    events[event * EVENT_COLUMNS + POSITION],
+                    events[event * EVENT_COLUMNS + WORDS_AT],
+                )
                 if position <= position_of(applied, n_applied, partition):
                     fates[event] = BEHIND
                     continue
@@ -456,8 +485,13 @@ def fold_states(
                     n_marks = add_mark(marks, n_marks, time, mark)
                 fates[event] = FOLDED
                 newest = max(newest, time)
-                for step in range(types[kind * TYPE_COLUMNS + STEPS_AT], types[kind * TYPE_COLUMNS + STEPS_END]):
-                    if steps[step * STEP_COLUMNS + CONDITION] >= 0 and flat[its_words + steps[step * STEP_COLUMNS + CONDITION]] != 1:
+                for step in range(
+                    types[kind * TYPE_COLUMNS + STEPS_AT], types[kind * TYPE_COLUMNS + STEPS_END]
+                ):
+                    if (
+                        steps[step * STEP_COLUMNS + CONDITION] >= 0
+                        and flat[its_words + steps[step * STEP_COLUMNS + CONDITION]] != 1
+                    ):
                         continue
                     value, key = np.int64(0), np.int64(0)
                     if steps[step * STEP_COLUMNS + VALUE] >= 0:
@@ -514,21 +548,39 @@ def fold_states(
                 if event < groups[number]:
                     crowded = True
                 else:
-                    for step in range(types[events[event * EVENT_COLUMNS + KIND] * TYPE_COLUMNS + STEPS_AT], types[events[event * EVENT_COLUMNS + KIND] * TYPE_COLUMNS + STEPS_END]):
+                    for step in range(
+                        types[events[event * EVENT_COLUMNS + KIND] * TYPE_COLUMNS + STEPS_AT],
+                        types[events[event * EVENT_COLUMNS + KIND] * TYPE_COLUMNS + STEPS_END],
+                    ):
                         bank = steps[step * STEP_COLUMNS + BANK]
-                        if banks[bank * BANK_COLUMNS + KEYS] and index[bank * INDEX + LIVE] > banks[bank * BANK_COLUMNS + KEYS]:
+                        if (
+                            banks[bank * BANK_COLUMNS + KEYS]
+                            and index[bank * INDEX + LIVE] > banks[bank * BANK_COLUMNS + KEYS]
+                        ):
                             crowded = True
             if crowded:
                 everything = weight > bound or event < groups[number]
                 for n in range(n_cells):
                     bank = cells[n * ENTRY]
-                    over = banks[bank * BANK_COLUMNS + KEYS] > 0 and index[bank * INDEX + LIVE] > banks[bank * BANK_COLUMNS + KEYS]
+                    over = (
+                        banks[bank * BANK_COLUMNS + KEYS] > 0
+                        and index[bank * INDEX + LIVE] > banks[bank * BANK_COLUMNS + KEYS]
+                    )
                     if (everything or over) and cells[n * ENTRY + SLOT] == AWAY:
                         held = held_tiles(banks, buf, bank, cells[n * ENTRY + PAYLOAD])
                         room = room_of(banks, bank, held, coming)
                         scratch = longer(scratch, top + size_of(banks, bank, room))
                         words = pointer(scratch)
-                        load_cell(banks, words, top, bank, cells[n * ENTRY + 1], room, buf, cells[n * ENTRY + PAYLOAD])
+                        load_cell(
+                            banks,
+                            words,
+                            top,
+                            bank,
+                            cells[n * ENTRY + 1],
+                            room,
+                            buf,
+                            cells[n * ENTRY + PAYLOAD],
+                        )
                         settled_weight -= words[top + CELL_WEIGHT]
                         cells[n * ENTRY + SLOT] = top
                         top += size_of(banks, bank, room)
@@ -536,10 +588,16 @@ def fold_states(
                     weight = settle_all(banks, spans, words, cells, n_cells, index, degree, newest)
                 else:
                     for bank in range(n_banks):
-                        if banks[bank * BANK_COLUMNS + KEYS] > 0 and index[bank * INDEX + LIVE] > banks[bank * BANK_COLUMNS + KEYS]:
+                        if (
+                            banks[bank * BANK_COLUMNS + KEYS] > 0
+                            and index[bank * INDEX + LIVE] > banks[bank * BANK_COLUMNS + KEYS]
+                        ):
                             weight += settle_bank(banks, spans, words, cells, index, bank, degree, newest)
                 for bank in range(n_banks):
-                    while banks[bank * BANK_COLUMNS + KEYS] > 0 and index[bank * INDEX + LIVE] > banks[bank * BANK_COLUMNS + KEYS]:
+                    while (
+                        banks[bank * BANK_COLUMNS + KEYS] > 0
+                        and index[bank * INDEX + LIVE] > banks[bank * BANK_COLUMNS + KEYS]
+                    ):
                         index[bank * INDEX + THIN] += 1
                         flags |= THINNED
                         weight += settle_bank(banks, spans, words, cells, index, bank, degree, newest)
@@ -556,16 +614,25 @@ def fold_states(
                                 if banks[bank * BANK_COLUMNS + KEYS]:
                                     index[bank * INDEX + THIN] += 1
                             for n in range(n_cells):
-                                if cells[n * ENTRY + SLOT] >= 0 and banks[cells[n * ENTRY] * BANK_COLUMNS + SAMPLE]:
+                                if (
+                                    cells[n * ENTRY + SLOT] >= 0
+                                    and banks[cells[n * ENTRY] * BANK_COLUMNS + SAMPLE]
+                                ):
                                     words[cells[n * ENTRY + SLOT] + CELL_THIN] += 1
                         weight = settle_all(banks, spans, words, cells, n_cells, index, degree, newest)
 
             # What a trigger's condition reads, just after this event.
             if event >= groups[number] and events[event * EVENT_COLUMNS + PROBE] >= 0:
-                for n in range(types[kind * TYPE_COLUMNS + PROBED_AT], types[kind * TYPE_COLUMNS + PROBED_END]):
+                for n in range(
+                    types[kind * TYPE_COLUMNS + PROBED_AT], types[kind * TYPE_COLUMNS + PROBED_END]
+                ):
                     bank = probed[n]
-                    for feature in range(banks[bank * BANK_COLUMNS + FEATURE_AT], banks[bank * BANK_COLUMNS + FEATURES_END]):
-                        row[features[feature * FEATURE_COLUMNS + OUT]] = defaults[features[feature * FEATURE_COLUMNS + OUT]]
+                    for feature in range(
+                        banks[bank * BANK_COLUMNS + FEATURE_AT], banks[bank * BANK_COLUMNS + FEATURES_END]
+                    ):
+                        row[features[feature * FEATURE_COLUMNS + OUT]] = defaults[
+                            features[feature * FEATURE_COLUMNS + OUT]
+                        ]
                     found = find(cells, index, bank, 0)
                     if found >= 0 and cells[found * ENTRY + SLOT] != GONE:
                         if cells[found * ENTRY + SLOT] == AWAY:
@@ -606,7 +673,10 @@ def fold_states(
                 at = put(out, at, 0)
                 at = put(out, at, index[bank * INDEX + THIN])
                 stored += 1
-            if index[bank * INDEX + RANGE_END] == index[bank * INDEX + RANGE_AT] and index[bank * INDEX + CHAIN] < 0:
+            if (
+                index[bank * INDEX + RANGE_END] == index[bank * INDEX + RANGE_AT]
+                and index[bank * INDEX + CHAIN] < 0
+            ):
                 continue
             for n in range(in_order(cells, index, bank, order)):
                 entry = order[n]
@@ -614,7 +684,9 @@ def fold_states(
                     continue
                 if cells[entry * ENTRY + SLOT] == AWAY:
                     due = cells[entry * ENTRY + DUE]
-                    if (due == 0 or newest >> DUE_BITS < due) and kept_at(cells[entry * ENTRY + 1], index[bank * INDEX + THIN]):
+                    if (due == 0 or newest >> DUE_BITS < due) and kept_at(
+                        cells[entry * ENTRY + 1], index[bank * INDEX + THIN]
+                    ):
                         begin_at, end_at = cells[entry * ENTRY + START], cells[entry * ENTRY + END]
                         written = longer_bytes(written, at + end_at - begin_at)
                         out = pointer(written)
@@ -625,7 +697,16 @@ def fold_states(
                     held = held_tiles(banks, buf, bank, cells[entry * ENTRY + PAYLOAD])
                     scratch = longer(scratch, top + size_of(banks, bank, held + 1))
                     words = pointer(scratch)
-                    load_cell(banks, words, top, bank, cells[entry * ENTRY + 1], held + 1, buf, cells[entry * ENTRY + PAYLOAD])
+                    load_cell(
+                        banks,
+                        words,
+                        top,
+                        bank,
+                        cells[entry * ENTRY + 1],
+                        held + 1,
+                        buf,
+                        cells[entry * ENTRY + PAYLOAD],
+                    )
                     settled_weight -= words[top + CELL_WEIGHT]
                     cells[entry * ENTRY + SLOT] = top  # its scratch is free again once it is stored
                 cell = cells[entry * ENTRY + SLOT]

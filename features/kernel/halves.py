@@ -1,9 +1,9 @@
 """Half-lives: sums that count half after a while, exact to add in any order.
 
-With a half-life h, time is cut in intervals of h; an interval i sums round(v * 2^frac(t / h) * 2^24). Read at t',
-its part is that sum times 2^(i - t'/h - 24): forward decay (Cormode, Shkapenyuk, Srivastava and Xu 2009). The
-newest 40 intervals are kept; what is older weighs less than 2^-39. Sums need up to 80 bits: two words, the lower
-of 32 bits, carried over when the cell is stored.
+With a half-life h, time is cut in intervals of h; an interval i sums round(v * 2^frac(t / h) * 2^24). Read
+at t', its part is that sum times 2^(i - t'/h - 24): forward decay (Cormode, Shkapenyuk, Srivastava and Xu
+2009). The newest 40 intervals are kept; what is older weighs less than 2^-39. Sums need up to 80 bits: two
+words, the lower of 32 bits, carried over when the cell is stored.
 """
 
 import math
@@ -47,9 +47,7 @@ def forget_intervals(words: Words, half: int, oldest: int) -> None:
 
 
 @compiled
-def add_interval(
-    words: Words, half: int, interval: int, oldest: int, count: int, high: int, low: int
-) -> int:
+def add_interval(words: Words, half: int, interval: int, oldest: int, count: int, high: int, low: int) -> int:
     """Add to an interval; 1 when it is new, 0 when it was there or is forgotten already."""
     if interval < oldest:
         return 0
@@ -101,7 +99,9 @@ def settle_halves(banks: Words, spans: Words, words: Words, cell: int, bank: int
     """Forget the intervals that are past, and carry lower words over."""
     for number in range(banks[bank * BANK_COLUMNS + HALVES]):
         half = half_of(words, cell, number)
-        forget_intervals(words, half, newest // spans[banks[bank * BANK_COLUMNS + HALF_AT] + number] - HALF_LIVES_KEPT)
+        forget_intervals(
+            words, half, newest // spans[banks[bank * BANK_COLUMNS + HALF_AT] + number] - HALF_LIVES_KEPT
+        )
         for at in range(words[half]):
             place = half + 1 + INTERVAL * at
             words[place + 2] += words[place + 3] >> 32

@@ -1,9 +1,9 @@
 """The head of a state's bytes, and the ids of recent events behind it.
 
-Bytes: magic (4), length of all (4), check of what follows (8), digest of the plan (8), newest (8), coarsening
-degree (1), flags (1), partitions applied (2), ids (4), cells (4), their weight (4), length of memory (4); for each
-partition its number (4) and position (8); for each id the time since the one before and the hash (8); the
-cells in order of bank and key; the memory of triggers.
+Bytes: magic (4), length of all (4), check of what follows (8), digest of the plan (8), newest (8),
+coarsening degree (1), flags (1), partitions applied (2), ids (4), cells (4), their weight (4), length of
+memory (4); for each partition its number (4) and position (8); for each id the time since the one before
+and the hash (8); the cells in order of bank and key; the memory of triggers.
 """
 
 import numpy as np
@@ -74,7 +74,15 @@ def store_marks(buf: Bytes, at: int, marks: Words, n: int, oldest: int) -> tuple
 
 @compiled
 def store_header(
-    buf: Bytes, at: int, newest: int, degree: int, flags: int, applied: int, marks: int, cells: int, weight: int
+    buf: Bytes,
+    at: int,
+    newest: int,
+    degree: int,
+    flags: int,
+    applied: int,
+    marks: int,
+    cells: int,
+    weight: int,
 ) -> None:
     """Write the head but for length, check, digest and memory, which `features.state` writes last."""
     put_half(buf, at, MAGIC)

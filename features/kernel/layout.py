@@ -1,7 +1,9 @@
-"""What the compiled code is told of a plan, as tables of whole numbers; and how a cell lies in scratch memory.
+"""What the compiled code is told of a plan, as tables of whole numbers; and how a cell lies in scratch
+memory.
 
-`banks` has a row for each aggregate, `spans` the lengths that its row points to: for each window (window ms,
-width as a power of two), for each half-life its ms. `features` has a row for each number that is read. All are laid out flat, row by row.
+`banks` has a row for each aggregate, `spans` the lengths that its row points to: for each window (window
+ms, width as a power of two), for each half-life its ms. `features` has a row for each number that is read.
+All are laid out flat, row by row.
 """
 
 # Columns of `banks`.
@@ -45,7 +47,8 @@ EVENT_COLUMNS = 7
 NUMERATOR, DENOMINATOR, DERIVED_OUT = 0, 1, 2
 DERIVED_COLUMNS = 3
 
-# A cell in scratch: a head, then `CELL_CAP` tiles of 5 words, then for each half-life a count and intervals of 4.
+# A cell in scratch: a head, then `CELL_CAP` tiles of 5 words, then for each half-life a count and intervals
+# of 4.
 CELL_BANK, CELL_KEY, CELL_N, CELL_CAP, CELL_EVER = 0, 1, 2, 3, 4
 CELL_COUNT, CELL_SUM, CELL_MIN, CELL_MAX = 5, 6, 7, 8
 CELL_FIRST, CELL_LAST, CELL_LATEST, CELL_THIN, CELL_WEIGHT = 9, 10, 11, 14, 15

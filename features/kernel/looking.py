@@ -8,9 +8,9 @@ from features.kernel.folding import held_tiles, longer
 from features.kernel.header import CELLS, CHECK, DEGREE, DIGEST, HEADER, LENGTH, MAGIC, cells_at
 from features.kernel.layout import (
     BANK_COLUMNS,
-    FEATURES_END,
     FEATURE_AT,
     FEATURE_COLUMNS,
+    FEATURES_END,
     KEYS,
     MATCH,
     MOST_LEVELS,
@@ -50,7 +50,10 @@ def read_row(
             place += 8
         length, place = get(buf, place)
         end = place + length
-        if not banks[bank * BANK_COLUMNS + KEYS] and banks[bank * BANK_COLUMNS + FEATURES_END] > banks[bank * BANK_COLUMNS + FEATURE_AT]:
+        if (
+            not banks[bank * BANK_COLUMNS + KEYS]
+            and banks[bank * BANK_COLUMNS + FEATURES_END] > banks[bank * BANK_COLUMNS + FEATURE_AT]
+        ):
             _, payload = get(buf, place)
             room = held_tiles(banks, buf, bank, payload)
             scratch = longer(scratch, SUMS_ROOM + size_of(banks, bank, room))
@@ -65,10 +68,11 @@ def read_cross(
     banks: Words, spans: Words, features: Words, scales: Floats, buf: Bytes, at: int,
     keys: Words, ranges: Words, rows: Floats, width: int,
 ) -> None:  # fmt: skip
-    """Write what is known of the keys that offers pick: key n, of the match whose range it is in, to row n of `rows`.
+    """Write what is known of the keys that offers pick: key n, of the match whose range it is in, to row n
+    of `rows`.
 
-    `keys` are sorted within each match, ranges[m] to ranges[m + 1] those of match m. A key that its family has
-    let go reads as NaN.
+    `keys` are sorted within each match, ranges[m] to ranges[m + 1] those of match m. A key that its family
+    has let go reads as NaN.
     """
     banks, spans, features, scales = pointer(banks), pointer(spans), pointer(features), pointer(scales)
     buf, keys, ranges, rows = pointer(buf), pointer(keys), pointer(ranges), pointer(rows)
@@ -90,7 +94,9 @@ def read_cross(
             thin, _ = get(buf, payload)
             for n in range(ranges[match], ranges[match + 1]):
                 if not kept_at(keys[n], thin):
-                    for feature in range(banks[bank * BANK_COLUMNS + FEATURE_AT], banks[bank * BANK_COLUMNS + FEATURES_END]):
+                    for feature in range(
+                        banks[bank * BANK_COLUMNS + FEATURE_AT], banks[bank * BANK_COLUMNS + FEATURES_END]
+                    ):
                         rows[n * width + features[feature * FEATURE_COLUMNS + OUT]] = np.nan
         else:
             low, high = ranges[match], ranges[match + 1]

@@ -1,9 +1,9 @@
 """Reading a cell at an instant: what its windows, half-lives and times come to then.
 
 A window (at - w, at) counts the tiles whose middle is later than at - w, at the width that belongs to the
-window: its edge is off by at most half a hundredth of its length. Half-lives, all of time and moments are exact.
-A tile counts as if it had been coarsened already, and an interval as if it had been forgotten already, so that
-a state reads the same before and after it is settled.
+window: its edge is off by at most half a hundredth of its length. Half-lives, all of time and moments are
+exact. A tile counts as if it had been coarsened already, and an interval as if it had been forgotten
+already, so that a state reads the same before and after it is settled.
 """
 
 import numpy as np
@@ -30,9 +30,9 @@ from features.kernel.layout import (
     DERIVED_OUT,
     DISTINCT,
     EXTREMES,
-    FEATURES_END,
     FEATURE_AT,
     FEATURE_COLUMNS,
+    FEATURES_END,
     FUNCTION,
     HALF_AT,
     HALF_LIFE,
@@ -40,8 +40,8 @@ from features.kernel.layout import (
     HEAD,
     INTERVAL,
     LAST_VALUE,
-    LEVELS,
     LEVEL_AT,
+    LEVELS,
     MEAN,
     MIN,
     MOMENT,
@@ -146,12 +146,19 @@ def read_cell(
     halves_of = -1
     live, weighted, total = 0, 0.0, 0.0
     for feature in range(banks[bank * BANK_COLUMNS + FEATURE_AT], banks[bank * BANK_COLUMNS + FEATURES_END]):
-        function, span = features[feature * FEATURE_COLUMNS + FUNCTION], features[feature * FEATURE_COLUMNS + SPAN]
+        function, span = (
+            features[feature * FEATURE_COLUMNS + FUNCTION],
+            features[feature * FEATURE_COLUMNS + SPAN],
+        )
         number = features[feature * FEATURE_COLUMNS + NUMBER]
         column = base + features[feature * FEATURE_COLUMNS + OUT]
         if function == DISTINCT:
             seen = np.int64(0)
-            since = at - spans[banks[bank * BANK_COLUMNS + LEVEL_AT] + 2 * number] if span == WINDOW else np.int64(0)
+            since = (
+                at - spans[banks[bank * BANK_COLUMNS + LEVEL_AT] + 2 * number]
+                if span == WINDOW
+                else np.int64(0)
+            )
             for entry in range(cell + HEAD, cell + HEAD + TILE * words[cell + CELL_N], TILE):
                 seen += words[entry + 1] >= since
             if seen:
@@ -210,7 +217,10 @@ def derive(
     Columns below zero are those of `beside`, from -1 on.
     """
     for number in range(count):
-        over, under = derived[number * DERIVED_COLUMNS + NUMERATOR], derived[number * DERIVED_COLUMNS + DENOMINATOR]
+        over, under = (
+            derived[number * DERIVED_COLUMNS + NUMERATOR],
+            derived[number * DERIVED_COLUMNS + DENOMINATOR],
+        )
         top = row[base + over] if over >= 0 else beside[-1 - over]
         bottom = row[base + under] if under >= 0 else beside[-1 - under]
         out = derived[number * DERIVED_COLUMNS + DERIVED_OUT]

@@ -1,9 +1,9 @@
 """How many different values: a sample by hash, of each the last time it was seen.
 
-While no more values are in use than the sample may hold, the number is exact. Past that only values whose hash
-begins with `thin` zero bits are kept, so each stands for 2^thin: the standard error of the estimate is about
-1/sqrt(number of the sample inside the window). The same values are kept whatever the order they come in.
-Entries lie where other cells have tiles, sorted by hash: (hash, last time).
+While no more values are in use than the sample may hold, the number is exact. Past that only values whose
+hash begins with `thin` zero bits are kept, so each stands for 2^thin: the standard error of the estimate is
+about 1/sqrt(number of the sample inside the window). The same values are kept whatever the order they come
+in. Entries lie where other cells have tiles, sorted by hash: (hash, last time).
 """
 
 from features.kernel.compiled import Words, compiled

@@ -1,12 +1,13 @@
 """Tiles: sums over pieces of time, and how pieces coarsen as they age.
 
-With windows w1 < w2 < ..., tiles of level k are 2^width(k) ms wide, at most a hundredth of window k. Widths nest,
-so tiles coarsen by adding. An event moves up to level k once the whole tile of level k around it has left window
-k-1, and is forgotten once its tile has left the last window: where it belongs follows from its own time and the
-newest time alone. A tile's place is `(start in units of the finest width) << 3 | level`, so places sort by start.
+With windows w1 < w2 < ..., tiles of level k are 2^width(k) ms wide, at most a hundredth of window k. Widths
+nest, so tiles coarsen by adding. An event moves up to level k once the whole tile of level k around it has
+left window k-1, and is forgotten once its tile has left the last window: where it belongs follows from its
+own time and the newest time alone. A tile's place is `(start in units of the finest width) << 3 | level`,
+so places sort by start.
 
-`degree` is how far a state that is too large has been coarsened beyond that: each step doubles the width of the
-oldest level not yet doubled as often as allowed, and of those above it.
+`degree` is how far a state that is too large has been coarsened beyond that: each step doubles the width of
+the oldest level not yet doubled as often as allowed, and of those above it.
 """
 
 from features.kernel.compiled import Words, compiled
@@ -17,8 +18,8 @@ from features.kernel.layout import (
     COARSEST,
     EXTREMES,
     HEAD,
-    LEVELS,
     LEVEL_AT,
+    LEVELS,
     TILE,
 )
 
@@ -52,9 +53,7 @@ def limit_of(banks: Words, spans: Words, bank: int, level: int, degree: int, new
 
 
 @compiled
-def place_of(
-    banks: Words, spans: Words, bank: int, degree: int, time: int, least: int, newest: int
-) -> int:
+def place_of(banks: Words, spans: Words, bank: int, degree: int, time: int, least: int, newest: int) -> int:
     """Where what happened at `time` belongs, at `least` at this level; -1 when it is forgotten."""
     levels = banks[bank * BANK_COLUMNS + LEVELS]
     level = least
