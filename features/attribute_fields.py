@@ -20,6 +20,8 @@ from features.feast_store import encode_timestamp, field_of, varint
 LOADED_KEY = "kairos:attributes"
 """Hash: table -> instant from which it counts as loaded, ms."""
 
+_encode = msgspec.msgpack.Encoder().encode
+_decode_before = msgspec.msgpack.Decoder(tuple[int, int, dict[str, Plain | None]]).decode
 _DOUBLE = struct.Struct("<d")
 _NUMBERED = 1 << 64
 
@@ -56,24 +58,27 @@ def fields_to_write(table: AttributeTable, versions: Sequence[Version]) -> dict[
 
 
 def held_of(
-    tables: Sequence[AttributeTable], values: Sequence[bytes | None], loaded: Sequence[bytes | None]
+    tables: Sequence[AttributeTable],
+    values: Sequence[bytes | None],
+    loaded: Sequence[bytes | None],
+    at: int | None = None,
 ) -> Held:
     """What is held of a customer, from the values of `fields_of` and the fields of `LOADED_KEY`.
 
-    Errors: `AttributesDamaged`.
+    With `at` (ms) only what is asked for at that instant is unpacked. Errors: `AttributesDamaged`.
     """
     try:
         versions, start = [], 0
         for table in tables:
             end = start + len(table.attributes) + 3
-            versions.append(_versions(table, values[start:end]))
+            versions.append(versions_of(table, [decode_value(value) for value in values[start:end]], at))
             start = end
         return Held(tuple(None if each is None else int(each) for each in loaded), tuple(versions))
     except (ValueError, IndexError, struct.error, msgspec.DecodeError) as error:
         raise AttributesDamaged(f"attributes of a customer: expected Feast's values, found {error}") from None
 
 
-def versions_of(table: AttributeTable, row: Sequence[Any]) -> tuple[Version, ...]:
+def versions_of(table: AttributeTable, row: Sequence[Any], at: int | None = None) -> tuple[Version, ...]:
     """The versions, newest first, of a row of plain values in the order of `columns_of`.
 
     Feast's SDK answers such rows; the sample that it hands every function when objects are applied is no row.
@@ -85,7 +90,7 @@ def versions_of(table: AttributeTable, row: Sequence[Any]) -> tuple[Version, ...
     newest = Version(
         int(since), known, tuple(_plain(v, a.kind) for v, a in zip(values, table.attributes, strict=True))
     )
-    if not before or before == b"hello world":
+    if not before or before == b"hello world" or (at is not None and newest.since <= at):
         return (newest,)
     return newest, _unpacked(table, before)
 
@@ -93,25 +98,26 @@ def versions_of(table: AttributeTable, row: Sequence[Any]) -> tuple[Version, ...
 def _packed(table: AttributeTable, version: Version) -> bytes:
     # By name, so that it can be read after the table got another column.
     values = {each.name: value for each, value in zip(table.attributes, version.values, strict=True)}
-    return msgspec.msgpack.encode([version.since, version.as_of, values])
+    return _encode([version.since, version.as_of, values])
 
 
 def _unpacked(table: AttributeTable, packed: bytes) -> Version:
-    since, as_of, values = msgspec.msgpack.decode(packed, type=tuple[int, int, dict[str, Plain | None]])
+    since, as_of, values = _decode_before(packed)
     return Version(since, as_of, tuple(values.get(each.name) for each in table.attributes))
 
 
-def _versions(table: AttributeTable, values: Sequence[bytes | None]) -> tuple[Version, ...]:
-    return versions_of(table, [decode_value(value) for value in values])
-
-
 def _plain(value: Any, kind: Kind) -> Plain | None:
-    """A value as Feast answers it, where whole numbers and answers may come as floats, and nothing as NaN."""
-    if value is None or value != value:
+    """A value as Feast answers it: whole numbers and booleans may come as floats, nothing as NaN.
+
+    What was written when the column was of another kind is not known until the next load.
+    """
+    if value is None or value != value or isinstance(value, str) is not (kind == "category"):
         return None
     if kind == "integer":
         return int(value)
-    return bool(value) if kind == "boolean" else value
+    if kind == "decimal":
+        return float(value)
+    return bool(value) if kind == "boolean" else str(value)
 
 
 def encode_value(value: Plain | bytes | None, kind: Kind | None) -> bytes:

@@ -184,12 +184,12 @@ class Decider:
         except Problem as problem:
             return reply, problem
         # What cannot be read is missing, not empty: no watermark says so.
-        attributes = self._attributes(fields, loaded[0] if loaded else [])
+        attributes = self._attributes(fields, loaded[0] if loaded else [], when)
         return reply, Known(customer, state, watermark if readable else None, when, attributes)
 
-    def _attributes(self, fields: list[bytes | None], loaded: list[bytes | None]) -> Held:
+    def _attributes(self, fields: list[bytes | None], loaded: list[bytes | None], at: int) -> Held:
         try:
-            return held_of(self._tables, fields, loaded)
+            return held_of(self._tables, fields, loaded, at)
         except AttributesDamaged:
             self._metrics.unreadable.inc()
             return nothing_held(self._tables)

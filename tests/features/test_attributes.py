@@ -193,3 +193,32 @@ def test_a_column_that_came_later_is_not_known_yet(tmp_path: Path) -> None:
     assert [version.values[-1] for version in found.versions[0]] == [None, None]
     read = read_history(path, later).timelines["{001}c"]
     assert [version.values for version in read] == [("65+", 1, 2.0, False, None), ("65+", 2, 2.0, None, None)]
+
+
+OTHER_KINDS = (
+    ATTRIBUTES[: ATTRIBUTES.index("columns")]
+    + """columns = [
+  { name = "age", kind = "decimal", unit = "years", meaning = "age of the head" },
+  { name = "size", kind = "category", meaning = "persons", categories = ["1"], default = "1" },
+  { name = "income", kind = "integer", unit = "USD", meaning = "income a year" },
+  { name = "owner", kind = "decimal", unit = "of 1", meaning = "their part of their home" },
+]
+"""
+)
+
+
+def test_a_column_of_another_kind_is_not_known_until_the_next_load() -> None:
+    fields = fields_to_write(TABLE, advance((), [(10, ("65+", 1, 2.0, True))], None))
+    plan = compile_plan(load(with_attributes(OTHER_KINDS)))
+    values = [fields.get(name) for name in fields_of(plan.playbook.attributes)]
+    found = held_of(plan.playbook.attributes, values, [b"0"])
+    np.testing.assert_array_equal(attribute_values(plan, found, 11), np.float32([np.nan, np.nan, 2, 1]))
+
+
+@given(loads(), st.integers(0, 150))
+def test_what_is_unpacked_for_an_instant_is_enough_for_it(history: Sequence[Load], at: int) -> None:
+    timeline = timeline_of(history)
+    fields = fields_to_write(TABLE, timeline[-2:][::-1]) if timeline else {}
+    values = [fields.get(name) for name in fields_of([TABLE])]
+    whole, part = (held_of([TABLE], values, [b"0"], instant) for instant in (None, at))
+    assert in_force(part.versions[0], 0, at) == in_force(whole.versions[0], 0, at)
