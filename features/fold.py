@@ -184,8 +184,8 @@ def _run(
         np.empty(fixed_size(len(plan.banks)), dtype=np.int64),
         rows.defaults.copy(),
     )
-    whole = out.tobytes()
-    places = ends.tolist()
+    places = np.asarray(ends).tolist()
+    whole = np.asarray(out)[: places[-1]].tobytes()
     return [whole[a:b] for a, b in pairwise(places)]
 
 

@@ -97,7 +97,7 @@ def compile_plan(playbook: Playbook) -> Plan:
     steps: list[tuple[int, int, int, int]] = []
     types: list[tuple[int, int, int, int]] = []
     probed: list[int] = []
-    programs = {}
+    programs: dict[str, Program] = {}
     for event in relevant:
         before = len(steps), len(probed)
         probed += _probed(event, banks, row, triggers)

@@ -5,9 +5,7 @@ Bytes of a cell: bank, for a family the key (8 bytes), length of the rest, when 
 bank has it. Tiles and intervals are in order, each place told as its distance from the one before.
 """
 
-import numpy as np
-
-from features.kernel.compiled import Bytes, Words, compiled
+from features.kernel.compiled import Bytes, Words, compiled, int64
 from features.kernel.halves import half_of, settle_halves
 from features.kernel.layout import (
     BANK_COLUMNS,
@@ -128,7 +126,7 @@ def load_cell(
     elif banks[bank * BANK_COLUMNS + LEVELS]:
         n, at = get(buf, at)
         words[cell + CELL_N] = n
-        place = np.int64(0)
+        place = int64(0)
         for _ in range(n):
             step, at = get(buf, at)
             place += step
@@ -165,7 +163,7 @@ def load_cell(
         half = half_of(words, cell, number)
         n, at = get(buf, at)
         words[half] = n
-        interval = np.int64(0)
+        interval = int64(0)
         place = half + 1
         for _ in range(n):
             step, at = get(buf, at)
@@ -249,7 +247,7 @@ def store_cell(banks: Words, spans: Words, words: Words, cell: int, degree: int,
             tile += TILE
     elif banks[bank * BANK_COLUMNS + LEVELS]:
         at = put(buf, at, words[cell + CELL_N])
-        place = np.int64(0)
+        place = int64(0)
         for _ in range(words[cell + CELL_N]):
             at = put(buf, at, words[tile] - place)
             place = words[tile]
@@ -280,7 +278,7 @@ def store_cell(banks: Words, spans: Words, words: Words, cell: int, degree: int,
     for number in range(banks[bank * BANK_COLUMNS + HALVES]):
         half = half_of(words, cell, number)
         at = put(buf, at, words[half])
-        interval = np.int64(0)
+        interval = int64(0)
         place = half + 1
         for _ in range(words[half]):
             at = put(buf, at, words[place] - interval)

@@ -6,9 +6,7 @@ cell of its bank. `index` has a row for each bank: its only cell or (of a family
 were there, the newest new cell, how many live, and how far the family is thinned.
 """
 
-import numpy as np
-
-from features.kernel.compiled import Bytes, Words, compiled
+from features.kernel.compiled import Bytes, Words, compiled, int64
 from features.kernel.layout import (
     BANK_COLUMNS,
     KEYS,
@@ -40,7 +38,7 @@ def list_cells(banks: Words, buf: Bytes, at: int, count: int, cells: Words, inde
     for _ in range(count):
         start = at
         bank, at = get(buf, at)
-        key = np.int64(0)
+        key = int64(0)
         if banks[bank * BANK_COLUMNS + KEYS]:
             key = get_word(buf, at)
             at += 8

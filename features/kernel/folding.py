@@ -5,6 +5,7 @@ scratch; the events are applied one after the other, in log order; everything el
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from features.kernel.cell import (
     begin_cell,
@@ -15,7 +16,7 @@ from features.kernel.cell import (
     store_cell,
     weigh_cell,
 )
-from features.kernel.compiled import Bytes, Floats, Words, compiled, pointer
+from features.kernel.compiled import Bytes, Floats, Words, compiled, int64, pointer
 from features.kernel.directory import (
     AWAY,
     CHAIN,
@@ -143,7 +144,8 @@ def longer(words: Words, wanted: int) -> Words:
     if wanted <= words.size:
         return words
     grown = np.empty(max(wanted, 2 * words.size), dtype=np.int64)
-    grown[: words.size] = words
+    for n in range(words.size):
+        grown[n] = words[n]
     return grown
 
 
@@ -153,7 +155,8 @@ def longer_bytes(buf: Bytes, wanted: int) -> Bytes:
     if wanted <= buf.size:
         return buf
     grown = np.empty(max(wanted, 2 * buf.size), dtype=np.uint8)
-    grown[: buf.size] = buf
+    for n in range(buf.size):
+        grown[n] = buf[n]
     return grown
 
 
@@ -184,11 +187,11 @@ def room_of(banks: Words, bank: int, held: int, coming: int) -> int:
 def held_tiles(banks: Words, buf: Bytes, bank: int, payload: int) -> int:
     """How many tiles or sample entries a cell in bytes has; it begins with their number."""
     if banks[bank * BANK_COLUMNS + SAMPLE] or banks[bank * BANK_COLUMNS + LEVELS]:
-        value = np.int64(buf[payload]) & 127
+        value = int64(buf[payload]) & 127
         shift = 7
         while buf[payload] >= 128:
             payload += 1
-            value |= (np.int64(buf[payload]) & 127) << shift
+            value |= (int64(buf[payload]) & 127) << shift
             shift += 7
         return value
     return 0
@@ -222,7 +225,7 @@ def add_event(
 ) -> int:
     """Apply one event to a cell; by how much it may have become heavier."""
     bank = words[cell]
-    weight = np.int64(0)
+    weight = int64(0)
     if banks[bank * BANK_COLUMNS + SAMPLE]:
         weight += (
             add_value(banks, words, cell, bank, value, time, newest)
@@ -324,8 +327,8 @@ def fold_states(
     events: Words,
     flat: Words,
     fates: Bytes,
-    probes: Floats,
-    fixed: Words,
+    probes: NDArray[np.float64],
+    fixed: NDArray[np.int64],
     row: Floats,
 ) -> tuple[Bytes, Words]:
     """Fold events into states and, if given, merge other states in: (the new states' bytes, where each
@@ -340,16 +343,16 @@ def fold_states(
     """
     lateness, bound, digest, remembers = limits[0], limits[1], limits[2], limits[3]
     count, n_banks, n_derived = starts.size - 1, banks.size // BANK_COLUMNS, derived.size // DERIVED_COLUMNS
-    written = np.empty(max(buf.size + others.size + 4096, 1 << 14), dtype=np.uint8)
+    written: Bytes = np.empty(max(buf.size + others.size + 4096, 1 << 14), dtype=np.uint8)
     out = pointer(written)
     out_starts = np.zeros(count + 1, dtype=np.int64)
-    scratch = np.empty(1 << 12, dtype=np.int64)
+    scratch: Words = np.empty(1 << 12, dtype=np.int64)
     words = pointer(scratch)
-    listed_cells = np.empty(256 * ENTRY, dtype=np.int64)
+    listed_cells: Words = np.empty(256 * ENTRY, dtype=np.int64)
     cells = pointer(listed_cells)
-    its_cells = np.empty(0, dtype=np.int64)
-    positions = np.empty(64, dtype=np.int64)
-    ordering = np.empty(256, dtype=np.int64)
+    its_cells: Words = np.empty(0, dtype=np.int64)
+    positions: Words = np.empty(64, dtype=np.int64)
+    ordering: Words = np.empty(256, dtype=np.int64)
     # Pieces of what the caller keeps: memory of our own would be let go as soon as only pointers use it.
     marks = pointer(fixed)
     other_marks = pointer(fixed[2 * MOST_MARKS + 2 :])
@@ -362,16 +365,16 @@ def fold_states(
     events, flat, fates, row = pointer(events), pointer(flat), pointer(fates), pointer(row)
     applied = pointer(positions)
     order = pointer(ordering)
-    at = np.int64(0)
+    at = int64(0)
     for number in range(count):
         base = starts[number]
         clear(index, n_banks)
-        newest, degree, flags, weight = np.int64(-1), np.int64(0), np.int64(0), np.int64(0)
-        n_applied, n_marks, n_cells = np.int64(0), np.int64(0), np.int64(0)
-        memory = memory_end = np.int64(0)
+        newest, degree, flags, weight = int64(-1), int64(0), int64(0), int64(0)
+        n_applied, n_marks, n_cells = int64(0), int64(0), int64(0)
+        memory = memory_end = int64(0)
         if starts[number + 1] > base:
             newest = get_word(buf, base + NEWEST)
-            degree, flags = np.int64(buf[base + DEGREE]), np.int64(buf[base + FLAGS])
+            degree, flags = int64(buf[base + DEGREE]), int64(buf[base + FLAGS])
             weight = get_half(buf, base + WEIGHT)
             n_applied = applied_of(buf, base)
             positions = longer(positions, 2 * n_applied + 2)
@@ -387,7 +390,7 @@ def fold_states(
             n_cells, memory = list_cells(banks, buf, place, listed, cells, index)
             memory_end = memory + get_half(buf, base + MEMORY)
         settled_weight = weight
-        top = np.int64(0)
+        top = int64(0)
         coming = groups[number + 1] - groups[number]
 
         # Merge another state of the same customer in.
@@ -396,8 +399,8 @@ def fold_states(
             clear(other_index, n_banks)
             its_newest = get_word(others, other + NEWEST)
             newest = max(newest, its_newest)
-            degree = max(degree, np.int64(others[other + DEGREE]))
-            flags |= np.int64(others[other + FLAGS])
+            degree = max(degree, int64(others[other + DEGREE]))
+            flags |= int64(others[other + FLAGS])
             for n in range(applied_of(others, other)):
                 partition = get_half(others, other + HEADER + POSITION_BYTES * n)
                 position = get_word(others, other + HEADER + POSITION_BYTES * n + 4)
@@ -421,7 +424,7 @@ def fold_states(
                 bank, key = other_cells[n * ENTRY], other_cells[n * ENTRY + 1]
                 its = held_tiles(banks, others, bank, other_cells[n * ENTRY + PAYLOAD])
                 found = find(cells, index, bank, key)
-                held = np.int64(0)
+                held = int64(0)
                 if found >= 0:
                     held = held_tiles(banks, buf, bank, cells[found * ENTRY + PAYLOAD])
                 room = room_of(banks, bank, held + its, coming)
@@ -493,7 +496,7 @@ def fold_states(
                         and flat[its_words + steps[step * STEP_COLUMNS + CONDITION]] != 1
                     ):
                         continue
-                    value, key = np.int64(0), np.int64(0)
+                    value, key = int64(0), int64(0)
                     if steps[step * STEP_COLUMNS + VALUE] >= 0:
                         value = flat[its_words + steps[step * STEP_COLUMNS + VALUE]]
                         if value == MISSING:
@@ -660,7 +663,7 @@ def fold_states(
         for n in range(n_applied):
             at = put_word(out, put_half(out, at, applied[2 * n]), applied[2 * n + 1])
         n_kept, at = store_marks(out, at, marks, n_marks, newest - lateness)
-        stored = np.int64(0)
+        stored = int64(0)
         ordering = longer(ordering, n_cells + 1)
         order = pointer(ordering)
         for bank in range(n_banks):
@@ -727,7 +730,7 @@ def fold_states(
         put_half(out, begin + LENGTH, at - begin)
         put_word(out, begin + 8, checksum(out, begin + DIGEST, at))
         out_starts[number + 1] = at
-    return written[:at], out_starts
+    return written, out_starts
 
 
 @compiled
@@ -759,7 +762,7 @@ def settle_bank(
     banks: Words, spans: Words, words: Words, cells: Words, index: Words, bank: int, degree: int, newest: int
 ) -> int:
     """Settle a family's loaded cells, letting go of empty and thinned ones; by how much weight changed."""
-    change = np.int64(0)
+    change = int64(0)
     for old in range(2):
         entry = index[bank * INDEX + RANGE_AT] if old else index[bank * INDEX + CHAIN]
         while (entry < index[bank * INDEX + RANGE_END]) if old else (entry >= 0):
@@ -782,7 +785,7 @@ def settle_all(
     banks: Words, spans: Words, words: Words, cells: Words, n: int, index: Words, degree: int, newest: int
 ) -> int:
     """Settle every cell, all loaded; what they weigh."""
-    weight = np.int64(0)
+    weight = int64(0)
     for entry in range(n):
         cell = cells[entry * ENTRY + SLOT]
         if cell < 0:

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from features.kernel.compiled import Words, compiled
+from features.kernel.compiled import Words, compiled, int64
 from features.kernel.layout import (
     BANK_COLUMNS,
     CELL_CAP,
@@ -87,9 +87,9 @@ def add_halves(
             half_of(words, cell, number),
             interval,
             newest // length - HALF_LIVES_KEPT,
-            np.int64(np.rint(weight)),
-            np.int64(high),
-            np.int64(weighted - high * _LOW),
+            int64(np.rint(weight)),
+            int64(high),
+            int64(weighted - high * _LOW),
         )
     return new
 

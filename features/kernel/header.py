@@ -6,9 +6,7 @@ memory (4); for each partition its number (4) and position (8); for each id the 
 and the hash (8); the cells in order of bank and key; the memory of triggers.
 """
 
-import numpy as np
-
-from features.kernel.compiled import Bytes, Words, compiled
+from features.kernel.compiled import Bytes, Words, compiled, int64
 from features.kernel.varint import get, get_half, get_word, put, put_half, put_word
 
 MAGIC = 0x0000324B
@@ -48,7 +46,7 @@ def add_mark(marks: Words, n: int, time: int, mark: int) -> int:
 @compiled
 def load_marks(buf: Bytes, at: int, n: int, marks: Words) -> int:
     """Read the ids of recent events; where to go on."""
-    time = np.int64(0)
+    time = int64(0)
     for number in range(n):
         step, at = get(buf, at)
         time += step
@@ -61,7 +59,7 @@ def load_marks(buf: Bytes, at: int, n: int, marks: Words) -> int:
 @compiled
 def store_marks(buf: Bytes, at: int, marks: Words, n: int, oldest: int) -> tuple[int, int]:
     """Write the ids that are not older than `oldest`: (how many, where to go on)."""
-    time = np.int64(0)
+    time = int64(0)
     kept = 0
     for number in range(n):
         if marks[2 * number] >= oldest:
@@ -99,7 +97,7 @@ def store_header(
 @compiled
 def applied_of(buf: Bytes, at: int) -> int:
     """How many partitions have been applied."""
-    return np.int64(buf[at + APPLIED]) | np.int64(buf[at + APPLIED + 1]) << 8
+    return int64(buf[at + APPLIED]) | int64(buf[at + APPLIED + 1]) << 8
 
 
 @compiled

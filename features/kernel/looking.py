@@ -3,7 +3,7 @@
 import numpy as np
 
 from features.kernel.cell import load_cell, size_of
-from features.kernel.compiled import Bytes, Floats, Words, compiled, pointer
+from features.kernel.compiled import Bytes, Floats, Words, compiled, int64, pointer
 from features.kernel.folding import held_tiles, longer
 from features.kernel.header import CELLS, CHECK, DEGREE, DIGEST, HEADER, LENGTH, MAGIC, cells_at
 from features.kernel.layout import (
@@ -41,8 +41,8 @@ def read_row(
     """Write what is not empty of a state at an instant into `row`."""
     banks, spans, features, scales = pointer(banks), pointer(spans), pointer(features), pointer(scales)
     buf, row = pointer(buf), pointer(row)
-    scratch = np.empty(4096, dtype=np.int64)
-    degree = np.int64(buf[DEGREE])
+    scratch: Words = np.empty(4096, dtype=np.int64)
+    degree = int64(buf[DEGREE])
     place = cells_at(buf, 0)
     for _ in range(get_half(buf, CELLS)):
         bank, place = get(buf, place)
@@ -76,8 +76,8 @@ def read_cross(
     """
     banks, spans, features, scales = pointer(banks), pointer(spans), pointer(features), pointer(scales)
     buf, keys, ranges, rows = pointer(buf), pointer(keys), pointer(ranges), pointer(rows)
-    scratch = np.empty(4096, dtype=np.int64)
-    degree = np.int64(buf[DEGREE])
+    scratch: Words = np.empty(4096, dtype=np.int64)
+    degree = int64(buf[DEGREE])
     place = cells_at(buf, 0)
     for _ in range(get_half(buf, CELLS)):
         bank, place = get(buf, place)

@@ -8,7 +8,7 @@ already, so that a state reads the same before and after it is settled.
 
 import numpy as np
 
-from features.kernel.compiled import Floats, Words, compiled
+from features.kernel.compiled import Floats, Words, compiled, int64
 from features.kernel.halves import half_of
 from features.kernel.layout import (
     ALL_TIME,
@@ -85,7 +85,7 @@ def sum_windows(
                 low = middle + 1
             else:
                 high = middle
-        count, total = np.int64(0), np.int64(0)
+        count, total = int64(0), int64(0)
         for number in range(low, n):
             count += words[first + TILE * number + 1]
             total += words[first + TILE * number + 2]
@@ -153,11 +153,9 @@ def read_cell(
         number = features[feature * FEATURE_COLUMNS + NUMBER]
         column = base + features[feature * FEATURE_COLUMNS + OUT]
         if function == DISTINCT:
-            seen = np.int64(0)
+            seen = int64(0)
             since = (
-                at - spans[banks[bank * BANK_COLUMNS + LEVEL_AT] + 2 * number]
-                if span == WINDOW
-                else np.int64(0)
+                at - spans[banks[bank * BANK_COLUMNS + LEVEL_AT] + 2 * number] if span == WINDOW else int64(0)
             )
             for entry in range(cell + HEAD, cell + HEAD + TILE * words[cell + CELL_N], TILE):
                 seen += words[entry + 1] >= since

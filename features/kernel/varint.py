@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from features.kernel.compiled import Bytes, compiled
+from features.kernel.compiled import Bytes, compiled, int64
 
 _MIX = np.uint64(0xC2B2AE3D27D4EB4F)
 
@@ -21,14 +21,14 @@ def put(buf: Bytes, at: int, value: int) -> int:
 @compiled
 def get(buf: Bytes, at: int) -> tuple[int, int]:
     """Read what `put` wrote: (value, where to go on)."""
-    value = np.int64(buf[at])
+    value = int64(buf[at])
     at += 1
     if value < 128:
         return value, at
     value &= 127
     shift = 7
     while shift < 64:
-        byte = np.int64(buf[at])
+        byte = int64(buf[at])
         at += 1
         value |= (byte & 127) << shift
         if byte < 128:
@@ -61,9 +61,9 @@ def put_word(buf: Bytes, at: int, value: int) -> int:
 @compiled
 def get_word(buf: Bytes, at: int) -> int:
     """Read 8 bytes."""
-    value = np.int64(0)
+    value = int64(0)
     for n in range(8):
-        value |= np.int64(buf[at + n]) << (8 * n)
+        value |= int64(buf[at + n]) << (8 * n)
     return value
 
 
@@ -78,9 +78,9 @@ def put_half(buf: Bytes, at: int, value: int) -> int:
 @compiled
 def get_half(buf: Bytes, at: int) -> int:
     """Read 4 bytes, unsigned."""
-    value = np.int64(0)
+    value = int64(0)
     for n in range(4):
-        value |= np.int64(buf[at + n]) << (8 * n)
+        value |= int64(buf[at + n]) << (8 * n)
     return value
 
 
@@ -97,4 +97,4 @@ def checksum(buf: Bytes, start: int, end: int) -> int:
         check = (check ^ np.uint64(buf[at])) * _MIX
         check ^= check >> np.uint64(29)
         at += 1
-    return np.int64(check)
+    return int64(check)
