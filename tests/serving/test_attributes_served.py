@@ -14,6 +14,7 @@ from features.attribute_rows import Rows
 from features.attribute_store import RedisAttributeStore
 from features.feast_store import feast_key
 from features.full_row import full_features, full_row
+from kairos.verify import parity
 from models import catalogue
 from tests.serving.corner import DAY, FILES, MORNING, Shop
 
@@ -126,6 +127,19 @@ def test_a_decision_is_made_from_the_whole_row_and_its_record_holds_it(
     assert ("tea" in offered["big"], "tea" in offered["never"]) == (True, False), "rules read attributes too"
     names = catalogue.load(shop.setup.playbook, shop.plan).assortment("feed").columns.names
     assert names.index("household_home") == len(full_features(shop.plan)) - 1
+
+
+def test_parity_takes_attributes_from_their_history_and_finds_one_that_differs(
+    door: httpx.Client, shop: Shop, store: RedisAttributeStore
+) -> None:
+    offers = catalogue.load(shop.setup.playbook, shop.plan)
+    record = next(each for each in shop.decided() if each.customer == mint("card", "big"))
+    past = AttributePast.read(shop.plan, shop.setup.run_dir)
+    told = [
+        parity(shop.bus, shop.store, shop.plan, offers, [record], states=0, past=each).features
+        for each in (past, None)
+    ]
+    assert told == [{}, {"household_size": 1, "household_home": 1}]
 
 
 def test_fields_that_cannot_be_read_are_missing_and_counted(
