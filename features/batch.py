@@ -119,10 +119,12 @@ def _truths(condition: Expression, events: Sequence[Event]) -> Any:
 
 
 def _column(values: list[Any]) -> NDArray[Any]:
-    """Numbers as an array of numbers when none is missing, anything else as objects."""
+    """Numbers as an array of numbers, NaN where one is missing; anything else as objects."""
     kinds = set(map(type, values))
     if kinds == {int}:
         return np.array(values, dtype=np.int64)
+    if kinds == {int, type(None)}:  # a contract takes none that a float would round
+        return np.array(values, dtype=np.float64)
     if kinds == {bool}:
         return np.array(values, dtype=bool)
     column = np.empty(len(values), dtype=object)
