@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from features.feature import Feature
 
@@ -84,6 +84,21 @@ def attribute_features(playbook: Declares) -> tuple[Feature, ...]:
     ['household_age']
     """
     return tuple(_features(playbook.attributes))
+
+
+def row_shape(playbook: Declares) -> list[Any]:
+    """What of the tables changes a number of the row: for the plan's digest; not words, keys or sources.
+
+    A default is a text, as JSON has no NaN.
+    """
+    return [
+        (
+            table.name,
+            table.freshness_ms,
+            [(a.name, a.kind, a.categories, repr(a.default)) for a in table.attributes],
+        )
+        for table in playbook.attributes
+    ]
 
 
 def _features(tables: tuple[AttributeTable, ...]) -> Iterator[Feature]:

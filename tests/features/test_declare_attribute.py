@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from events.faults import PlaybookRefused
-from features.attribute import attribute_features
+from features.attribute import attribute_features, row_shape
 from features.declare import load
 from tests.features.workshop import DAY, playbook
 
@@ -140,3 +140,25 @@ def test_two_tables_share_no_name() -> None:
     other = ATTRIBUTES.replace('"household"', '"person"')
     assert any("which is column age of household's" in fault for fault in faults(ATTRIBUTES + other))
     assert any("a name that no other table has" in fault for fault in faults(ATTRIBUTES + ATTRIBUTES))
+
+
+def test_the_shape_of_the_row_changes_with_its_numbers_and_not_with_words() -> None:
+    def shape(old: str, new: str) -> list[object]:
+        assert old in ATTRIBUTES
+        return row_shape(load(with_attributes(ATTRIBUTES.replace(old, new, 1))))
+
+    before = row_shape(load(with_attributes()))
+    for old, new in (
+        ('purpose = "offers', 'purpose = "gifts'),
+        ('"households.parquet"', '"h.parquet"'),
+        ('card = "card_no"', 'card = "number"'),
+        ('meaning = "persons"', 'meaning = "people"'),
+    ):
+        assert shape(old, new) == before
+    for old, new in (
+        ('"90d"', '"91d"'),
+        ('"19-24", "25-34"', '"25-34", "19-24"'),
+        ("default = 2", "default = 3"),
+        ('name = "owner"', 'name = "owns"'),
+    ):
+        assert shape(old, new) != before
