@@ -87,14 +87,14 @@ columns = []
     for expected in (
         "line 4: [[attribute_table]] household.source.connection: expected the environment variable",
         "household.source: expected either parquet or sql, found both",
-        "household.key.crad: expected a kind of id of events.toml, or customer, found 'crad'; did you mean card?",
+        "household.key.crad: expected a kind of id of events.toml, or customer, found 'crad'; ",
         "as_of: expected a text, found nothing",
         "found 'freshnes'; did you mean freshness?",
         'freshness: expected how old a row may be, such as "90d", found nothing',
         "purpose: expected a text, found nothing",
         "line 8: [[attribute_table]] household.columns[0].categories: expected the categories in order",
-        "line 9: [[attribute_table]] household.columns[1].kind: expected one of decimal, integer, category, boolean, "
-        "found 'integr'; did you mean integer?",
+        "line 9: [[attribute_table]] household.columns[1].kind: expected one of decimal, integer, category, "
+        "boolean, found 'integr'; did you mean integer?",
         "line 10: [[attribute_table]] household.columns[2].default: expected a whole number, found 2.5",
         "line 11: [[attribute_table]] household.columns[3].name: expected a name of its own",
         "columns[3].meaning: expected a text, found nothing",
