@@ -7,6 +7,7 @@ import pytest
 from events.faults import PlaybookRefused
 from features.declare import Feature, Playbook, features_of, load
 from features.memory import MEMORY, memory_of, memory_of_customer
+from tests.features.test_declare import GROCERY
 from tests.features.workshop import DAY, playbook
 
 EVENTS = """
@@ -267,6 +268,27 @@ TWO = SPEND + SHARE + aggregate("of_kind", 'by = "kind"', 'match = "kind"')
 )
 def test_each_new_kind_of_fault_is_said(text: str, message: str) -> None:
     assert message in faults(text)
+
+
+@pytest.mark.parametrize("name", ["grocery", "wide"])
+def test_whatever_is_derived_divides_stored_features_of_its_own_row_or_family(name: str) -> None:
+    row, cross = features_of(load(GROCERY.parent / name))
+    features = {feature.name: feature for feature in (*row, *cross)}
+    assert len(features) == len(row) + len(cross)
+    shown = [feature.hidden for feature in row], [feature.hidden for feature in cross]
+    assert all(hidden == sorted(hidden) for hidden in shown), "visible ones come first"
+    read = set()
+    for feature in features.values():
+        if feature.derived is None:
+            continue
+        numerator, denominator = (features[each] for each in feature.derived[:2])
+        read |= {numerator.name, denominator.name}
+        assert numerator.derived is None
+        assert denominator.derived is None
+        assert numerator.match == feature.match
+        assert denominator.match in (feature.match, None)
+    hidden_ones = {feature.name for feature in features.values() if feature.hidden}
+    assert hidden_ones <= read, "nothing is kept that nobody reads"
 
 
 def test_memory_is_bounded_by_what_is_declared() -> None:
