@@ -10,7 +10,7 @@ import pytest
 from features.declare import load
 from features.memory import memory_of
 from kairos.__main__ import main
-from kairos.describe import groups_of
+from kairos.description import groups_of
 
 GROCERY = Path(__file__).parents[2] / "playbooks" / "grocery"
 
