@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from events.envelope import Event
 from events.identity import partition_of
@@ -10,10 +10,6 @@ from features.batch import batch_of
 from features.fold import fold_batch
 from features.plan import Plan
 from kairos.bench.measure import median
-from stream.behaviour import POLLS
-from stream.bus_source import LIMIT
-
-BATCH: Final = POLLS * LIMIT
 
 
 class FoldCost(NamedTuple):
@@ -24,9 +20,9 @@ class FoldCost(NamedTuple):
 
 
 def fold_alone(
-    plan: Plan, events: Sequence[Event], partitions: int, states: dict[str, bytes], batch: int = BATCH
+    plan: Plan, events: Sequence[Event], partitions: int, states: dict[str, bytes], batch: int
 ) -> FoldCost:
-    """Fold the events into `states` (by customer, changed in place) and say what it took.
+    """Fold the events into `states` (by customer, changed in place), `batch` at once; say what it took.
 
     The fold looks up each customer's state, folds, and keeps what came of it.
     """

@@ -1,7 +1,7 @@
 """A domain that never rests, as a process of its own: so many events a second, each as it happens.
 
-`python -m kairos.bench.publisher RATE CUSTOMERS FILE` takes `KAIROS_*` for settings, publishes until it is
-told to end, and then writes how many it was and how late it ran, as JSON.
+`python -m kairos.bench.publisher FILE CUSTOMERS` takes `KAIROS_*` for settings and publishes until it is told
+to end, at the rate that FILE holds now: events a second, as text.
 """
 
 import signal
@@ -10,8 +10,6 @@ import threading
 import time
 from pathlib import Path
 from typing import Final
-
-import orjson
 
 from events.bus import connect
 from features.declare import load as load_playbook
@@ -22,32 +20,31 @@ from kairos.settings import Settings, load
 PULSE_S: Final = 0.02
 
 
-def run(settings: Settings, rate: int, customers: int, stop: threading.Event) -> tuple[int, float]:
-    """Publish until `stop`; (events, seconds)."""
+def run(settings: Settings, file: Path, customers: int, stop: threading.Event) -> None:
+    """Publish until `stop`."""
     playbook = load_playbook(settings.playbook)
     traffic = traffic_of(playbook, customers, seed=3)
     bus = connect(settings.bus)
-    began = time.monotonic()
-    done = 0
+    rate, began, done = 0, time.monotonic(), 0
     while not stop.is_set():
+        wanted = int(file.read_text() or rate)
+        if wanted != rate:
+            rate, began, done = wanted, time.monotonic(), 0
         due = int((time.monotonic() - began) * rate) - done
         if due > 0:
-            now = int(time.time() * 1000)
-            for chunk in traffic.events(min(due, rate), now, 0.0):
+            for chunk in traffic.events(due, int(time.time() * 1000), 0.0):
                 bus.publish(messages_of(chunk, settings.partitions))
-                done += len(chunk)
-        stop.wait(max(0.0, PULSE_S - (time.monotonic() - began) % PULSE_S))
+            done += due
+        stop.wait(PULSE_S)
     bus.close()
-    return done, time.monotonic() - began
 
 
-def main(rate: int, customers: int, file: Path) -> None:
-    """Publish at that rate until SIGTERM."""
+def main(file: Path, customers: int) -> None:
+    """Publish until SIGTERM."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
-    events, seconds = run(load(), rate, customers, stop)
-    file.write_bytes(orjson.dumps({"events": events, "seconds": seconds}))
+    run(load(), file, customers, stop)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -30,7 +30,6 @@ START_MS: Final = 1_700_000_000_000
 
 MARK_EVERY: Final = 20_000
 PARTS: Final = 3
-RESTARTS: Final = 3
 PATIENCE_S: Final = 900.0
 FOLDED_MOST: Final = 400_000
 """So many events at most are folded alone: they have to fit into memory, decoded."""
@@ -50,6 +49,7 @@ class Sizes(NamedTuple):
     workers: int = 1
     history: int = 10
     seconds: float = 8.0
+    restarts: int = 3
 
 
 def run(folder: Path, sizes: Sizes, say: Say) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class _Stream:
         self._folder = folder
         self._warm = max(1_000, sizes.events // 10)
         self._again = max(1_000, sizes.events // 4)
-        every = self._warm + sizes.events + self._again + RESTARTS + 1
+        every = self._warm + sizes.events + self._again + sizes.restarts
         self._step_ms = min(playbook.lateness_ms, 86_400_000) / 2 / every
         self._traffic = traffic_of(playbook, sizes.customers, sizes.keys)
         self._customers = [self._traffic.minted(number) for number in range(sizes.customers)]
@@ -86,14 +86,15 @@ class _Stream:
             self._publish(rig, self._warm + sizes.events)
             whole = self._whole_path(rig)
             whole["bytes"] = _bytes(rig, self._customers)
-            say("killing the fold and starting it again, three times")
+            say("killing the fold and starting it again")
             whole["restart_s"] = self._restart(rig)
             say("the same processes again, watched where their time goes")
             whole["watched"] = self._watched(rig)
             workers = self._workers(rig) if sizes.workers > 1 else None
             contenders = {name: self._contender(rig, name) for name in ("competent", "naive")}
-        say("the fold alone")
-        fold = self._fold_alone()
+        batch = max(1, round(median(whole["watched"]["behaviour"]["records"])))
+        say(f"the fold alone, {batch:,} events at once as the stream had")
+        fold = self._fold_alone(batch)
         return self._told(whole, fold, contenders, workers)
 
     def _settle(self, rig: Rig) -> None:
@@ -150,7 +151,7 @@ class _Stream:
 
     def _restart(self, rig: Rig) -> float:
         found = []
-        for number in range(RESTARTS):
+        for number in range(self._sizes.restarts):
             customer = number % self._sizes.customers
             rig.kill("behaviour")
             key = feast_key(rig.settings.project, self._customers[customer])
@@ -220,7 +221,7 @@ class _Stream:
             "rise": None if rise is None else round(rise, 3),
         }
 
-    def _fold_alone(self) -> FoldCost:
+    def _fold_alone(self, batch: int) -> FoldCost:
         events = list(known(self._playbook.contracts, self._traffic, self._kept))
         count = len(self._past.states)
         states = {
@@ -229,7 +230,7 @@ class _Stream:
         }
         met = {event.customer for event in events}
         states = {name: blob for name, blob in states.items() if name in met}
-        return fold_alone(self._plan, events, max(2, self._sizes.workers), states)
+        return fold_alone(self._plan, events, max(2, self._sizes.workers), states, batch)
 
     def _told(
         self,

@@ -14,7 +14,7 @@ def run(settings: Settings, args: argparse.Namespace) -> int:
     say = teller()
     folder: Path = args.playbook
     if args.what == "stream":
-        names = stream.Sizes._fields
+        names = [name for name in stream.Sizes._fields if hasattr(args, name)]
         told = stream.run(folder, stream.Sizes(**{name: getattr(args, name) for name in names}), say)
     elif args.what == "row":
         told = row.run(folder, row.Sizes(args.features, args.customers, args.history, args.rows), say)
