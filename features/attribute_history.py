@@ -122,10 +122,20 @@ def read_history(path: Path, table: AttributeTable) -> History:
 
 
 def _column(found: pa.Table, name: str, kind: Kind | None) -> list[Any]:
-    expected = _TYPES[kind][1]
     if name not in found.column_names:
         return [None] * len(found)
-    return [value if isinstance(value, expected) else None for value in found[name].to_pylist()]
+    if kind in ("decimal", "integer") and pa.types.is_integer(found[name].type) != (kind == "integer"):
+        return [_number(value, kind) for value in found[name].to_pylist()]
+    return [value if isinstance(value, _TYPES[kind][1]) else None for value in found[name].to_pylist()]
+
+
+def _number(value: Any, kind: Kind | None) -> float | None:
+    """A number written when its column was of another kind; what does not fit the new one is not known."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    if kind == "decimal":
+        return float(value)
+    return int(value) if value == int(value) else None
 
 
 def write_history(path: Path, table: AttributeTable, history: History) -> None:
@@ -155,6 +165,12 @@ def _table(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
     columns = zip(*rows, strict=True) if rows else ([] for _ in schema)
     arrays = [pa.array(values, type=field.type) for values, field in zip(columns, schema, strict=True)]
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def fit_history(path: Path, table: AttributeTable) -> None:
+    """Let the file have the columns that the table declares now: Feast reads no others."""
+    if not path.exists() or not pq.read_schema(path).equals(schema_of(table)):
+        write_history(path, table, read_history(path, table))
 
 
 def loaded_in(path: Path) -> int | None:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from events.faults import Refusal
 from features.attribute import AttributeTable
 from features.attribute_fields import columns_of
-from features.attribute_history import History, history_path, loaded_in, write_history
+from features.attribute_history import fit_history, history_path, loaded_in
 from features.attribute_store import RedisAttributeStore
 from features.duration import render_duration
 from features.feast_difference import ROW_VIEW, SERVICE, Described, differences, refuse_collisions
@@ -102,8 +102,7 @@ class FeastDoor:
         if not self.spine.exists():
             write_spine(self.spine, [])
         for table in self.tables:
-            if not (path := history_path(self._run_dir, table.name)).exists():
-                write_history(path, table, History({}, None))
+            fit_history(history_path(self._run_dir, table.name), table)
         objects = self._objects()
         with _quiet():
             before, after = self._registered(), _described(objects)

@@ -11,7 +11,15 @@ import redis
 
 from events.identity import mint
 from features.attribute import AttributeTable
-from features.attribute_history import Timeline, history_path, read_history
+from features.attribute_history import (
+    History,
+    Timeline,
+    advance,
+    history_path,
+    loaded_in,
+    read_history,
+    write_history,
+)
 from features.attribute_load import load_table
 from features.attribute_rows import Rows
 from features.attribute_store import RedisAttributeStore
@@ -179,6 +187,10 @@ def test_a_table_that_is_declared_no_more_leaves_the_registry(
 ) -> None:
     first = FeastDoor(plan, project="gone", redis_url=redis_server.url, run_dir=tmp_path)
     first.apply()
+    household, _ = plan.playbook.attributes
+    timeline = advance((), [(NOON, ("65+", 1, 2.0, None)), (NOON + 1, ("65+", 1, 2.5, None))], None)
+    path = history_path(tmp_path, "household")
+    write_history(path, household, History({CUSTOMERS[0]: timeline}, 3))
     text = (
         ATTRIBUTES.replace('kind = "decimal"', 'kind = "integer"').replace("0.5", "1").replace("90d", "30d")
     )
@@ -190,6 +202,13 @@ def test_a_table_that_is_declared_no_more_leaves_the_registry(
     assert "~ view household: income from Float64 to Int64" in lines
     assert "~ view household: from freshness 90d to 30d" in lines
     assert second.apply() == []
+    found = read_history(path, fewer.playbook.attributes[0])
+    assert [version.values[2] for version in found.timelines[CUSTOMERS[0]]] == [2, None]
+    assert (found.loaded, loaded_in(path)) == (3, 3)
+    log = fold_spine(fewer, [], [(CUSTOMERS[0], NOON + 1)])
+    write_spine(second.spine, log)
+    asked = pd.DataFrame({"customer_id": [CUSTOMERS[0]], "at": [NOON + 1]})
+    assert second.historical_rows(asked)["household_income"].tolist() == [2.0], "Feast reads the new columns"
     assert [view.name for view in second.store.list_feature_views(allow_cache=False)] == [
         "customer_state",
         "household",

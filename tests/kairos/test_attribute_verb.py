@@ -16,6 +16,7 @@ from events.identity import id_key, mint
 from features.attribute_store import RedisAttributeStore
 from features.attributes import NO_ROW, Held
 from features.declare import load
+from kairos import attribute_verb
 from kairos.__main__ import main
 from kairos.local import Server, free_port
 from tests.features.test_declare_attribute import ATTRIBUTES, with_attributes
@@ -308,3 +309,14 @@ def test_with_the_wall_s_clock_changes_count_once_they_are_written(
     )
     assert "counts from" in text
     assert json.dumps(text).isascii()
+
+
+def test_a_long_load_says_how_far_it_is(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rig.write(ROWS)
+    for name in ("QUIET_S", "SAY_EVERY_S"):
+        monkeypatch.setattr(attribute_verb, name, 0.0)
+    text = said(capsys)
+    assert "household: 4 of 4 rows read" in text
+    assert "household: 4 of 4 customers compared" in text
