@@ -90,7 +90,7 @@ def _check(blob: bytes, storage: Storage) -> None:
     if check_state(np.frombuffer(blob, dtype=np.uint8)) != GOOD:
         raise BlobDamaged(
             f"state of a customer: expected bytes that are whole and fit their check, found {len(blob)} bytes "
-            f"{blob[:8]!r}...; delete it and fold the customer's log again"
+            f"{blob[:8]!r}...; delete it and fold the log again"
         )
 
 

