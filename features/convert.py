@@ -89,7 +89,7 @@ def _check(blob: bytes, storage: Storage) -> None:
         raise UnknownPlan(f"{storage.digest}, in version {storage.layout}", f"of version {LAYOUT}")
     if check_state(np.frombuffer(blob, dtype=np.uint8)) != GOOD:
         raise BlobDamaged(
-            f"state of a customer: expected bytes that are whole and fit their check, found {len(blob)} bytes "
+            f"state of a customer: expected whole bytes that fit their check, found {len(blob)} bytes "
             f"{blob[:8]!r}...; delete it and fold the log again"
         )
 

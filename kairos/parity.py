@@ -24,6 +24,7 @@ from kairos.settings import Settings
 from kairos.verify import Parity, everything, parity
 from models import catalogue as offers
 from models.record import DecisionRecord, unpack
+from stream.swap import read_record
 
 PROCESS = "parity"
 """Its counters: rows, mismatches, states, and for each feature `compared.NAME` and `mismatched.NAME`."""
@@ -42,7 +43,10 @@ def run(
     try:
         while True:
             past = AttributePast.read(plan, settings.run_dir)
-            found = parity(bus, store, plan, catalogue, drawn(bus, sample, seed), states=sample, past=past)
+            with redis.Redis.from_url(settings.redis) as client:
+                plans = read_record(client)
+            served = drawn(bus, sample, seed)
+            found = parity(bus, store, plan, catalogue, served, states=sample, past=past, plans=plans)
             publish(settings.redis, found)
             if as_json:
                 print(orjson.dumps(_plain(found)).decode(), flush=True)

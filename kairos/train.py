@@ -26,6 +26,7 @@ from models.catalogue import Catalogue
 from models.online import online_key, registered_name
 from models.record import DecisionRecord, unpack
 from models.scorers.river_propensity import RiverScorer
+from stream.swap import read_record
 
 AUDITED = 200
 NOT_YET = 4
@@ -105,7 +106,9 @@ def refuse_leaks(
     """Recompute served rows from the log cut before their moments; `Leak` when any differs."""
     store = RedisStateStore(settings.redis, settings.project)
     past = AttributePast.read(plan, settings.run_dir)
-    parity(bus, store, plan, catalogue, served, states=0, strict=True, past=past)
+    with redis.Redis.from_url(settings.redis) as client:
+        plans = read_record(client)
+    parity(bus, store, plan, catalogue, served, states=0, strict=True, past=past, plans=plans)
 
 
 def keep_online(settings: Settings, registry: Registry, placement: str, alias: str, console: Console) -> None:

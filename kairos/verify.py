@@ -16,6 +16,7 @@ from events.identity import partition_of
 from experiments.audit import Leak, audit
 from features.attribute_past import AttributePast
 from features.attribute_store import RedisAttributeStore
+from features.convert import convert, digest_of
 from features.feast_store import RedisStateStore
 from features.fold import decode as unpack_state
 from features.fold import empty, encode, fold_log
@@ -23,7 +24,11 @@ from features.full_row import full_features, full_row
 from features.plan import Plan
 from features.row import cross
 from features.state import State
+from features.storage import storage_of
 from features.triggers import act, next_wake, wake
+from features.warming import EMPTY as NO_PLANS
+from features.warming import Mask, mask_of
+from features.warming import Record as Plans
 from kairos.settings import Settings
 from models.catalogue import Catalogue
 from models.record import DecisionRecord
@@ -151,15 +156,18 @@ def parity(
     states: int = 100,
     strict: bool = False,
     past: AttributePast | None = None,
+    plans: Plans = NO_PLANS,
 ) -> Parity:
     """Recompute given served rows from the log cut before their moments, and `states` states to their bytes.
 
-    Attributes come from `past`; without it no batch table was ever loaded. Errors: with `strict` the first
-    row that differs raises `experiments.audit.Leak`.
+    Attributes come from `past`; without it no batch table was ever loaded. `plans` says what was warming, so
+    missing, and what states of other plans hold. Errors: with `strict` the first row that differs raises
+    `experiments.audit.Leak`.
     """
     customers = sorted({record.customer for record in served})
     history = History.of(bus, customers)
     past = past or AttributePast.none(plan)
+    mask = mask_of(plan, plans, history.partitions)
     wrong: Counter[str] = Counter()
     compared: Counter[str] = Counter()
     mismatches = behind = 0
@@ -167,12 +175,13 @@ def parity(
     plain, crossed = ([f.name for f in part] for part in (full_features(plan), plan.cross_features))
     for record in ours:
         compared.update([*plain, *(crossed if len(record.places()) else [])])
-        leak = _leak(plan, catalogue, history, past, record)
+        leak = _leak(plan, catalogue, history, past, mask, record)
         if leak is None:
             continue
         flying = _in_flight(history, record)
         if any(
-            _leak(plan, catalogue, history, past, record, unread) is None for unread in range(1, flying + 1)
+            _leak(plan, catalogue, history, past, mask, record, unread) is None
+            for unread in range(1, flying + 1)
         ):
             behind += 1
             continue
@@ -183,7 +192,8 @@ def parity(
     chosen = np.random.default_rng(0).permutation(customers)[:states].tolist()
     stored = store.read_many(chosen)
     differing = sum(
-        blob != history.state(plan, customer) for customer, blob in zip(chosen, stored, strict=True)
+        _warm(plan, plans, blob) != _warm(plan, plans, history.state(plan, customer))
+        for customer, blob in zip(chosen, stored, strict=True)
     )
     return Parity(
         *(len(ours), mismatches, len(chosen), differing, dict(wrong), dict(compared)),
@@ -196,6 +206,7 @@ def _leak(
     catalogue: Catalogue,
     history: History,
     past: AttributePast,
+    mask: Mask,
     record: DecisionRecord,
     unread: int = 0,
 ) -> Leak | None:
@@ -205,11 +216,12 @@ def _leak(
     keys = catalogue.assortment(record.placement).keys_of(places)
     count = max(len(places), 1)
     held = past.held(record.customer, record.at)
-    ours = np.tile(full_row(plan, state, held, record.at, record.at), (count, 1))
+    row = mask.on_row(full_row(plan, state, held, record.at, record.at), record.at)
+    ours = np.tile(row, (count, 1))
     theirs = np.tile(record.features(), (count, 1))
     names = [feature.name for feature in full_features(plan)]
     if len(places):
-        crossed = cross(plan, state, record.at, keys, record.at)
+        crossed = mask.on_cross(cross(plan, state, record.at, keys, record.at), record.at)
         names += [feature.name for feature in plan.cross_features]
         ours, theirs = np.hstack([ours, crossed]), np.hstack([theirs, record.cross_part()])
     try:
@@ -217,6 +229,15 @@ def _leak(
     except Leak as leak:
         return leak
     return None
+
+
+def _warm(plan: Plan, plans: Plans, blob: bytes | None) -> bytes | None:
+    """The state without what is warming, as one of our plan; as it stands when nothing is."""
+    warming = [key for key in plans.since if key not in plans.known]
+    if blob is None or (not warming and digest_of(blob) == plan.digest):
+        return blob
+    held = plans.storages.get(digest_of(blob), storage_of(plan))
+    return convert(held, plan, blob, warming)
 
 
 def _in_flight(history: History, record: DecisionRecord) -> int:

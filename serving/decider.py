@@ -16,10 +16,11 @@ from events.setup import Clock
 from features.attribute_fields import LOADED_KEY, AttributesDamaged, fields_of, held_of
 from features.attributes import Held, nothing_held
 from features.feast_store import BLOB_FIELD, WATERMARKS_KEY, decode_blob_value, feast_key
-from features.fold import BlobDamaged, State, UnknownPlan, decode
+from features.fold import BlobDamaged, State, UnknownPlan
 from features.full_row import full_row
 from features.plan import Plan
 from features.row import StateAhead, cross
+from features.warming import Mask
 from models.assortment import Assortment
 from models.catalogue import Catalogue
 from models.decision import Decision, Request, decide, decision_id
@@ -32,6 +33,7 @@ from serving.ledger import Ledger, request_key
 from serving.messages import LONGEST_TEXT, DecisionAnswer, DecisionRequest, RankedOffer, When, instant
 from serving.metrics import Metrics
 from serving.model_shelf import ModelShelf
+from serving.plan_room import PlanRoom
 from serving.problems import Fault, Problem, invalid, show
 from serving.redis_line import Command, RedisLine
 from serving.relay import Recorded, Relay
@@ -50,7 +52,7 @@ class Known(NamedTuple):
 
     `watermark` (ms) is how far the customer's partition is folded, None when that is not known or the
     state cannot be read: every value of behaviour is then missing. `attributes` are of batch tables; `at` is
-    the instant to decide for.
+    the instant to decide for, `mask` what of the rows is warming.
     """
 
     customer: str
@@ -58,6 +60,7 @@ class Known(NamedTuple):
     watermark: int | None
     at: int
     attributes: Held
+    mask: Mask
 
 
 class Decided(NamedTuple):
@@ -89,6 +92,7 @@ class Decider:
         ledger: Ledger,
         relay: Relay,
         shelf: ModelShelf,
+        plans: PlanRoom,
         metrics: Metrics,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -99,7 +103,7 @@ class Decider:
         names = [table.name for table in self._tables]
         self._asked_beside: tuple[Command, ...] = (("HMGET", LOADED_KEY, *names),) if names else ()
         self._line, self._ledger, self._relay = line, ledger, relay
-        self._shelf, self._metrics, self._now = shelf, metrics, now
+        self._shelf, self._plans, self._metrics, self._now = shelf, plans, metrics, now
         self._aliases: OrderedDict[str, str] = OrderedDict()
 
     async def decide(self, ask: DecisionRequest, *, closed: bool = False) -> Decided:
@@ -172,10 +176,10 @@ class Decider:
         )
         watermark = None if mark is None else int(mark)
         state: State | None = None
-        readable = True
+        readable, mask = True, self._plans.mask
         if value:
             try:
-                state = decode(self._plan, decode_blob_value(value) or b"")
+                state, mask = await self._open(decode_blob_value(value) or b"")
             except (BlobDamaged, UnknownPlan, ValueError):
                 self._metrics.unreadable.inc()
                 readable = False
@@ -185,7 +189,14 @@ class Decider:
             return reply, problem
         # What cannot be read is missing, not empty: no watermark says so.
         attributes = self._attributes(fields, loaded[0] if loaded else [], when)
-        return reply, Known(customer, state, watermark if readable else None, when, attributes)
+        return reply, Known(customer, state, watermark if readable else None, when, attributes, mask)
+
+    async def _open(self, blob: bytes) -> tuple[State, Mask]:
+        try:
+            return self._plans.open(blob)
+        except UnknownPlan:
+            await self._plans.refresh()  # the stream may have changed its plan this very second
+            return self._plans.open(blob)
 
     def _attributes(self, fields: list[bytes | None], loaded: list[bytes | None], at: int) -> Held:
         try:
@@ -234,7 +245,8 @@ class Decider:
         plan, state, at = self._plan, known.state, known.at
 
         def cross_for(offers: Indices) -> Floats:
-            return cross(plan, state, at, assortment.keys_of(offers), known.watermark)
+            values = cross(plan, state, at, assortment.keys_of(offers), known.watermark)
+            return known.mask.on_cross(values, at)
 
         request = Request(
             request_id=request_id, customer=known.customer, context=ask.context, limit=ask.limit
@@ -245,6 +257,7 @@ class Decider:
 
         try:
             features = full_row(plan, state, known.attributes, at, known.watermark)
+            features = known.mask.on_row(features, at)
             try:
                 return with_models(self._shelf.blend(ask.placement))
             except (StateAhead, BadContext):

@@ -36,7 +36,9 @@ def customer_view(reference: str, known: Known, plan: Plan) -> bytes:
             "unit": value.unit,
             "meaning": value.meaning,
         }
-        for value in behaviour_values(plan, known.state, known.at, known.watermark)
+        for value in known.mask.on_values(
+            behaviour_values(plan, known.state, known.at, known.watermark), known.at
+        )
     ]
     values += [
         {

@@ -3,6 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Final
 
 from events.bus import Bus, Message, Record
@@ -10,6 +11,7 @@ from stream.bus_source import Place
 from stream.patience import persist
 
 _A_READ: Final = 5_000
+_place: Final = itemgetter(0, 1)
 
 
 class Outlet:
@@ -38,8 +40,8 @@ class Outlet:
             self._bus.publish(rest)
 
         persist(attempt, "publishing to the bus", self._stop)
-        for message in messages:
-            self.ends[message.topic, message.partition] += 1
+        for place, count in Counter(map(_place, messages)).items():
+            self.ends[place] += count
 
     def _missing(self, messages: Sequence[Message]) -> list[Message]:
         there: Counter[Message] = Counter(
