@@ -82,6 +82,7 @@ def cross(
         flat = values.ravel()
         for start in range(0, flat.size, len(tables.defaults)):
             derive(tables.derived, tables.factors, len(tables.factors), tables.defaults, flat, start, beside)
+    _say_missing(tables, values)
     values[:, _missing(tables, at, watermark)] = np.nan
     return values[:, : tables.visible].astype(np.float32)
 
@@ -94,8 +95,10 @@ def explain(plan: Plan, state: State | None, at: int, watermark: int | None) -> 
     if state is not None:
         _read(plan, state, at, marked)
     known = marked != _NEVER
+    whole = whole_row(plan, state, at)
     for over, under, column in tables.derived.reshape(-1, 3).tolist():
-        known[column] = known[over] and known[under]
+        computed = whole[under] != 0 and not np.isnan(whole[over] + whole[under])
+        known[column] = computed and (known[over] or known[under])
     missing = _missing(tables, at, watermark)
     age = None if watermark is None else max(0, at - watermark)
     values = []
@@ -153,6 +156,16 @@ def _read_keys(
         if match in keys:
             mine = plan.match_columns[match]
             values[:, mine] = rows[np.ix_(pick, mine)]
+
+
+def _say_missing(tables: RowTables, values: _Doubles) -> None:
+    """Make what a family has let go, and what is derived of it, missing rather than a default."""
+    let_go = np.isinf(values)
+    if not let_go.any():
+        return
+    for over, under, column in tables.derived.reshape(-1, 3).tolist():
+        let_go[:, column] = let_go[:, over] | (under >= 0 and let_go[:, under])
+    values[let_go] = np.nan
 
 
 def _missing(tables: RowTables, at: int, watermark: int | None) -> NDArray[np.bool_]:

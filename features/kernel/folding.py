@@ -411,7 +411,7 @@ def fold_states(
             place = other + HEADER + POSITION_BYTES * applied_of(others, other)
             place = load_marks(others, place, n_others, other_marks)
             for n in range(n_others):
-                if n_marks == MOST_MARKS and marks[0] >= newest - lateness:
+                if n_marks == MOST_MARKS and min(marks[0], other_marks[2 * n]) >= newest - lateness:
                     flags |= FORGOT_MARKS
                 n_marks = add_mark(marks, n_marks, other_marks[2 * n], other_marks[2 * n + 1])
             listed = get_half(others, other + CELLS)

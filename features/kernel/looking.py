@@ -72,7 +72,7 @@ def read_cross(
     of `rows`.
 
     `keys` are sorted within each match, ranges[m] to ranges[m + 1] those of match m. A key that its family
-    has let go reads as NaN.
+    has let go reads as infinite, which nothing that is kept does.
     """
     banks, spans, features, scales = pointer(banks), pointer(spans), pointer(features), pointer(scales)
     buf, keys, ranges, rows = pointer(buf), pointer(keys), pointer(ranges), pointer(rows)
@@ -97,7 +97,7 @@ def read_cross(
                     for feature in range(
                         banks[bank * BANK_COLUMNS + FEATURE_AT], banks[bank * BANK_COLUMNS + FEATURES_END]
                     ):
-                        rows[n * width + features[feature * FEATURE_COLUMNS + OUT]] = np.nan
+                        rows[n * width + features[feature * FEATURE_COLUMNS + OUT]] = np.inf
         else:
             low, high = ranges[match], ranges[match + 1]
             while low < high:
