@@ -67,12 +67,14 @@ def load_table(
     store: RedisAttributeStore,
     counts_from: Callable[[int], int | None],
     tell: Callable[[int, int], None] = lambda done, total: None,
+    all_changed: Callable[[], None] = lambda: None,
 ) -> Loaded:
     """Bring online store and history to what the rows say; again, with the same rows, nothing changes.
 
-    `counts_from` gives, for so many customers, the instant (ms) from which changes count, behind any decision
-    made while they are written; None when no decision can have been made yet. `tell` hears how many customers
-    are compared. Errors: `NothingLeft`; those of Redis pass through.
+    `counts_from` gives, for so many changed customers, the instant (ms) from which changes count, behind any
+    decision made while they are written; None when no decision can have been made yet. `tell` hears how many
+    customers are compared, `all_changed` that the changes are written and the rest is only looked over.
+    Errors: `NothingLeft`; those of Redis pass through.
     """
     path = history_path(run_dir, table.name)
     before = read_history(path, table)
@@ -83,30 +85,37 @@ def load_table(
         )
     by_customer, kept, doubled = _by_customer(table, rows, store)
     customers = sorted({*by_customer, *before.timelines})
-    counted = counts_from(len(customers))
-    timelines: dict[str, Timeline] = {}
-    older = 0
-    for customer in customers:
-        past = before.timelines.get(customer, ())
-        dated = by_customer.get(customer, [])
-        timeline = past if not dated and customer in kept else advance(past, dated, counted)
-        if timeline:
-            timelines[customer] = timeline
-        older += _left_out(dated, timeline)
+
+    def after(customer: str, counted: int | None) -> Timeline:
+        past, dated = before.timelines.get(customer, ()), by_customer.get(customer, [])
+        return past if not dated and customer in kept else advance(past, dated, counted)
+
+    # How many change is known only after looking, and from when they may count only when that is known.
+    counted = counts_from(0)
+    timelines = {customer: after(customer, counted) for customer in customers}
+    changed = [each for each in customers if timelines[each] != before.timelines.get(each, ())]
+    if counted is not None:
+        counted = counts_from(len(changed))
+        timelines.update((customer, after(customer, counted)) for customer in changed)
+    same = sorted({*customers} - {*changed})
     written = 0
-    for done, chunk in _chunks(customers):
-        rows_of = {customer: timelines.get(customer, ())[-2:][::-1] for customer in chunk}
-        written += store.write_many(table, rows_of)
-        tell(done, len(customers))
+    for count, part in ((0, changed), (len(changed), same)):
+        for done, chunk in _chunks(part):
+            written += store.write_many(table, {each: timelines[each][-2:][::-1] for each in chunk})
+            tell(count + done, len(customers))
+        if part is changed:
+            all_changed()
+    older = sum(_left_out(dated, timelines[customer]) for customer, dated in by_customer.items())
+    timelines = {customer: timeline for customer, timeline in timelines.items() if timeline}
     loaded = before.loaded if before.loaded is not None and counted is not None else counted or 0
-    after = History(timelines, loaded)
-    if changed := after != before or not path.exists():
-        write_history(path, table, after)
+    history = History(timelines, loaded)
+    if wrote_history := history != before or not path.exists():
+        write_history(path, table, history)
     # Last, so that a load cut short reads as none rather than as a table in which customers have no row.
     if store.loaded([table]) != [loaded]:
         store.set_loaded(table, loaded)
     difference = _difference(table, before.timelines, timelines, older, doubled)
-    return Loaded(table, rows, difference, written, changed, counted)
+    return Loaded(table, rows, difference, written, wrote_history, counted)
 
 
 def _by_customer(

@@ -24,7 +24,7 @@ FUTURE_MS = 300_000
 QUIET_S = 2.0
 SAY_EVERY_S = 10.0
 WRITING_MS = 2_000
-CUSTOMERS_A_MS = 5
+CUSTOMERS_A_MS = 2
 
 
 class NoSuchTable(Refusal):
@@ -72,6 +72,7 @@ def load_one(
     """Load one table and print what that changed."""
     folder = settings.data or settings.run_dir
     counts_from = when(settings, past=past)
+    written_at = [0]
     with Pace(console) as pace:
         rows = check_rows(
             table,
@@ -86,20 +87,21 @@ def load_one(
             store=store,
             counts_from=counts_from,
             tell=lambda done, total: pace.tell(f"{table.name}: {_of(done, total)} customers compared"),
+            all_changed=lambda: written_at.append(_now()),
         )
     for line in told(loaded, source_of(table, folder)):
         console.print(line)
-    if settings.clock == "wall" and loaded.counts_from is not None and _now() > loaded.counts_from:
-        late = (_now() - loaded.counts_from) / 1000
+    late = written_at[-1] - (loaded.counts_from or written_at[-1])
+    if settings.clock == "wall" and late > 0:
         console.print(
-            f"  note: writing took {late:.1f} s longer than planned; a decision made meanwhile may have seen "
-            "a new row that point-in-time joins date later"
+            f"  note: writing took {late / 1000:.1f} s longer than planned: a decision made meanwhile may "
+            "have seen the old row where point-in-time joins find the new one"
         )
     return loaded
 
 
 def when(settings: Settings, *, past: bool) -> Callable[[int], int | None]:
-    """From when on the changes of a load count, given the number of customers.
+    """From when on the changes of a load count, given how many customers change.
 
     Behind any decision that can be made while the load writes; None when no event was ever read, so that
     nobody can have been served by anything else.

@@ -13,6 +13,8 @@ import pytest
 import redis
 
 from events.identity import id_key, mint
+from features.attribute_load import load_table
+from features.attribute_rows import Rows
 from features.attribute_store import RedisAttributeStore
 from features.attributes import NO_ROW, Held
 from features.declare import load
@@ -309,6 +311,39 @@ def test_with_the_wall_s_clock_changes_count_once_they_are_written(
     )
     assert "counts from" in text
     assert json.dumps(text).isascii()
+
+
+def test_changes_are_written_before_the_rest_is_looked_over(rig: Rig) -> None:
+    (table,) = rig.tables
+    told: list[object] = []
+
+    def load_rows(persons: int) -> None:
+        good = [(f"c{n}", NOON_MS, ("65+", persons if n == 7 else n, 1.0, True)) for n in range(9)]
+
+        def counts_from(changed: int) -> int:
+            told.append(changed)
+            return NOON_MS + 1_000 * persons + changed
+
+        def all_changed() -> None:
+            told.append(rig.newest("c7"))
+
+        rows = Rows(good=good, count=9)
+        load_table(
+            *(table, rows),
+            run_dir=rig.folder,
+            store=rig.store,
+            counts_from=counts_from,
+            all_changed=all_changed,
+        )
+
+    load_rows(1)
+    assert told[:2] == [0, 9]
+    told.clear()
+    load_rows(2)
+    assert told == [0, 1, (NOON_MS + 2_001, NOON_MS, "65+", 2, 1.0, True)]
+    told.clear()
+    load_rows(2)
+    assert told[:2] == [0, 0], "nothing changes"
 
 
 def test_a_long_load_says_how_far_it_is(

@@ -133,7 +133,9 @@ def test_parity_takes_attributes_from_their_history_and_finds_one_that_differs(
     door: httpx.Client, shop: Shop, store: RedisAttributeStore
 ) -> None:
     offers = catalogue.load(shop.setup.playbook, shop.plan)
-    record = next(each for each in shop.decided() if each.customer == mint("card", "big"))
+    body = {"customer": "card:big", "placement": "feed", "request_id": "parity", "at": MORNING + 1}
+    ident = door.post("/v1/decisions", json=body).json()["decision_id"]
+    (record,) = [each for each in shop.decided() if each.decision_id == ident]
     past = AttributePast.read(shop.plan, shop.setup.run_dir)
     told = [
         parity(shop.bus, shop.store, shop.plan, offers, [record], states=0, past=each).features
