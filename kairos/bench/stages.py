@@ -72,6 +72,11 @@ class Sampler(threading.Thread):
         self.functions: dict[str, float] = defaultdict(float)
         self._used: dict[int, float] = {}
         self._done = threading.Event()
+        self._anew = False
+
+    def anew(self) -> None:
+        """Forget what was spent until now."""
+        self._anew = True
 
     def run(self) -> None:
         """Look until told to finish."""
@@ -87,6 +92,10 @@ class Sampler(threading.Thread):
         return {stage: self.spent[stage] for stage in STAGES if self.spent[stage]}
 
     def _look(self) -> None:
+        anew, self._anew = self._anew, False
+        if anew:
+            self.spent.clear()
+            self.functions.clear()
         for ident, frame in sys._current_frames().items():
             if ident == self.ident:
                 continue
@@ -94,7 +103,7 @@ class Sampler(threading.Thread):
             used = time.clock_gettime(time.pthread_getcpuclockid(ident))
             spent = used - self._used.get(ident, used)
             self._used[ident] = used
-            if spent > 0:
+            if spent > 0 and not anew:
                 stage = stage_of(frame)
                 code = frame.f_code
                 self.spent[stage] += spent

@@ -31,6 +31,7 @@ START_MS: Final = 1_700_000_000_000
 MARK_EVERY: Final = 20_000
 PARTS: Final = 3
 PATIENCE_S: Final = 900.0
+SEEN: Final = 15
 FOLDED_MOST: Final = 400_000
 """So many events at most are folded alone: they have to fit into memory, decoded."""
 
@@ -255,6 +256,7 @@ class _Stream:
             "events_per_s": whole["events_per_s"],
             "cpu_us_per_event": stages,
             "cpu_us_per_event_by_process": whole["by_process"],
+            "seen": {name: _seen(whole, name) for name in PROCESSES},
             "competent": contenders["competent"],
             "naive": contenders["naive"],
             "distinct_rows_per_flush": round(sum(rows) / len(rows)) if rows else None,
@@ -303,6 +305,13 @@ def _stages(whole: dict[str, Any]) -> dict[str, float]:
         for stage, seconds in seen.items():
             found[stage] += whole["by_process"][name] * seconds / total
     return {stage: round(us, 2) for stage, us in found.items()}
+
+
+def _seen(whole: dict[str, Any], name: str) -> dict[str, float]:
+    """Where a process was seen most: microseconds an event by stage, file and function."""
+    watched = whole["watched"][name]
+    scale = whole["by_process"][name] / sum(watched["stages"].values())
+    return {place: round(seconds * scale, 2) for place, seconds in list(watched["functions"].items())[:SEEN]}
 
 
 def _bytes(rig: Rig, customers: Sequence[str]) -> dict[str, Any]:
