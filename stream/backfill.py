@@ -92,21 +92,18 @@ class Backfill:
 
         At most one task a partition: call it again until it finds nothing.
         """
-        tasks = list(
-            {
-                task.partition: task
-                for task in reversed(tasks_of(read_record(self._redis), self._partitions))
-            }.values()
-        )
+        first: dict[int, Task] = {}
+        for task in tasks_of(read_record(self._redis), self._partitions):
+            first.setdefault(task.partition, task)
+        tasks = list(first.values())
         for task in tasks:
             self._check(task.partition)
         for task in tasks:
             field = f"{task.partition}:{task.position}"
-            first = int(self._redis.hget(DONE_KEY, field) or 0)
-            while first < SHARDS:
-                until = self._pass(task, first)
-                self._redis.hset(DONE_KEY, field, until)
-                first = until
+            shard = int(self._redis.hget(DONE_KEY, field) or 0)
+            while shard < SHARDS:
+                shard = self._pass(task, shard)
+                self._redis.hset(DONE_KEY, field, shard)
         return tasks
 
     def waiting(self) -> int:

@@ -59,20 +59,22 @@ def begin(
         held = record.storages[before]
         at, ms = done.get(partition, -1), watermarks.get(partition, -1)
         new = [each for each in storage.stored if each.key not in held.keys]
-        gone = [each.name for each in held.stored if each.key not in storage.keys]
+        gone = [each for each in held.stored if each.key not in storage.keys]
         # Together: a crash in between must not forget that something is new.
         pipeline = redis.pipeline(transaction=True)
         for each in new:
             since = Since(each.name, at, ms)
             pipeline.hset(WARMING_KEY, f"{each.key}|{partition}", msgspec.json.encode(since))
             pipeline.hdel(WARMING_KEY, each.key)
+        for each in gone:
+            pipeline.hdel(WARMING_KEY, f"{each.key}|{partition}", each.key)
         pipeline.delete(merged_key(partition, at), cut_key(partition, at))
         pipeline.hset(FOLDING_KEY, str(partition), plan.digest)
         pipeline.execute()
         log.warning(
             "partition %d: plan %s after %s; warming from position %d on: %s; no longer kept: %s",
             *(partition, plan.digest, before, at, ", ".join(each.name for each in new) or "nothing"),
-            ", ".join(gone) or "nothing",
+            ", ".join(each.name for each in gone) or "nothing",
         )
     return read_record(redis)
 
