@@ -74,7 +74,7 @@ def _stream(told: Mapping[str, Any], console: Console) -> None:
     size, state = told["bytes_per_customer"], told["state_bytes"]
     rows = told["distinct_rows_per_flush"]
     lines = [
-        f"{told['events_per_s']:,} events/s from bus to Redis here, all processes beside each other",
+        f"{_whole(told['events_per_s'])} events/s from bus to Redis here, all processes beside each other",
         f"{_whole(rows)} different customers in a flush",
         f"{_four(size)} bytes of Redis a customer (p50, p95, p99, largest), of which state {_four(state)}",
         f"{told['restart_s']:.2f} s from the fold's start, after kill -9, until it has folded the next event",

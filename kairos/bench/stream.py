@@ -280,11 +280,15 @@ def _module(argv: Sequence[str], name: str, folder: Path) -> list[str]:
 
 
 def _us(readings: Sequence[Reading], warm: int) -> float:
-    """Microseconds of processor for each record behind the first `warm`, the median of thirds."""
-    steady = [reading for reading in readings if reading.done >= warm] or list(readings)
-    if len(steady) < 2:
-        steady = list(readings)
-    first, last = steady[0].done, steady[-1].done
+    """Microseconds of processor for each record behind the first `warm`, the median of thirds.
+
+    A run so short that it was hardly seen at work is charged with its start as well.
+    """
+    steady = [reading for reading in readings if reading.done >= warm]
+    whole = readings[-1]
+    if not steady or whole.done - steady[0].done < (whole.done - warm) / 2:
+        return 1e6 * whole.cpu_s / max(whole.done, 1)
+    first, last = steady[0].done, whole.done
     ends = [first + (last - first) * n / PARTS for n in range(PARTS + 1)]
     places = sorted(
         {min(range(len(steady)), key=lambda n, end=end: abs(steady[n].done - end)) for end in ends}  # type: ignore[misc]
@@ -293,7 +297,7 @@ def _us(readings: Sequence[Reading], warm: int) -> float:
         1e6 * (steady[b].cpu_s - steady[a].cpu_s) / (steady[b].done - steady[a].done)
         for a, b in pairwise(places)
     ]
-    return median(each) if each else 1e6 * readings[-1].cpu_s / max(readings[-1].done, 1)
+    return median(each)
 
 
 def _stages(whole: dict[str, Any]) -> dict[str, float]:
@@ -301,7 +305,7 @@ def _stages(whole: dict[str, Any]) -> dict[str, float]:
     found = dict.fromkeys(STAGES, 0.0)
     for name in PROCESSES:
         seen = whole["watched"][name]["stages"]
-        total = sum(seen.values())
+        total = sum(seen.values()) or 1.0
         for stage, seconds in seen.items():
             found[stage] += whole["by_process"][name] * seconds / total
     return {stage: round(us, 2) for stage, us in found.items()}
@@ -310,7 +314,7 @@ def _stages(whole: dict[str, Any]) -> dict[str, float]:
 def _seen(whole: dict[str, Any], name: str) -> dict[str, float]:
     """Where a process was seen most: microseconds an event by stage, file and function."""
     watched = whole["watched"][name]
-    scale = whole["by_process"][name] / sum(watched["stages"].values())
+    scale = whole["by_process"][name] / (sum(watched["stages"].values()) or 1.0)
     return {place: round(seconds * scale, 2) for place, seconds in list(watched["functions"].items())[:SEEN]}
 
 
