@@ -12,7 +12,9 @@ LONGEST_S: Final = 0.05
 
 
 class Snapshots:
-    """Measures each snapshot: `snapshot_bytes`, the whole store on disk, and `snapshot_us`, with the longest.
+    """Measures each snapshot: `snapshot_us`, with the longest, and `snapshot_bytes`, the whole store on disk.
+
+    The store's write-ahead logs are among those bytes, up to four megabytes each whatever they hold.
 
     The time is that from asking the sources for their cursors until they are asked for records again, less
     what the stage did meanwhile: collecting the cursors and handing them to the store.
