@@ -9,13 +9,13 @@ import numpy as np
 
 from events.envelope import Event
 from features.declare import features_of
-from features.feature import Aggregate, Feature
+from features.feature import Feature
 from features.kernel.layout import HALF_LIVES_KEPT
 from features.plan import Plan
 from tests.features.workshop import DAY
 
-EDGE = 0.01
-"""The edge of a window may be off by so much of its length."""
+EDGE = 0.005
+"""The edge of a window may be off by so much of its length: half of the widest tile."""
 
 Pairs = Sequence[tuple[int, Any]]
 """(time, value) of the events that count; decimals in ten-thousandths."""
@@ -36,32 +36,66 @@ CONDITIONS: Mapping[str | None, Callable[[Fields], bool]] = {
 """The conditions of the workshop's playbooks, written again."""
 
 
-def pairs(aggregate: Aggregate, log: Sequence[Event], at: int, key: str | None) -> Pairs:
-    """The events before the instant that count, of one key if it is a family."""
-    found = []
-    for event in log:
-        if event.type != aggregate.event or event.time >= at or not CONDITIONS[aggregate.where](event.fields):
-            continue
-        if aggregate.by is not None and (event.fields[aggregate.by] is None or event.fields[aggregate.by] != key):
-            continue
-        value = event.fields[aggregate.value] if aggregate.value else 0
-        if value is not None:
-            found.append((event.time, value))
-    return found
+class Past:
+    """The events before an instant, and what each feature is then; answers are remembered."""
 
+    def __init__(self, plan: Plan, log: Sequence[Event], at: int) -> None:
+        self.at = at
+        self._aggregates = {each.name: each for each in plan.playbook.aggregates}
+        self._types = plan.playbook.contracts.types
+        self._features = {each.name: each for features in features_of(plan.playbook) for each in features}
+        self._log = [event for event in log if event.time < at]
+        self._pairs: dict[tuple[str, str | None], Pairs] = {}
+        self._allowed: dict[tuple[str, str | None], set[float]] = {}
 
-def allowed(plan: Plan, feature: Feature, log: Sequence[Event], at: int, key: str | None) -> set[float]:
-    """Every value that the feature may have: one for each edge within its tolerance."""
-    if feature.derived is not None:
-        known = {each.name: each for features in features_of(plan.playbook) for each in features}
-        over, under = (allowed(plan, known[name], log, at, key) for name in feature.derived[:2])
-        factor = feature.derived.factor
-        return {feature.default if b == 0 or b != b or a != a else factor * a / b for a in over for b in under}
-    (aggregate,) = (each for each in plan.playbook.aggregates if each.name == feature.aggregate)
-    kind = plan.playbook.contracts.types[aggregate.event].fields.get(aggregate.value or "", "")
-    scale = 10_000 if kind.startswith("decimal") else 1
-    values = pairs(aggregate, log, at, key)
-    return {_of(feature, each, at, scale) for each in _within(feature, values, at)}
+    def pairs(self, name: str, key: str | None) -> Pairs:
+        """The events that this aggregate counts; those of one key, if it is a family."""
+        if (name, key) not in self._pairs:
+            aggregate = self._aggregates[name]
+            counts = CONDITIONS[aggregate.where]
+            found = []
+            for event in self._log:
+                fields = event.fields
+                if event.type != aggregate.event or not counts(fields):
+                    continue
+                if aggregate.by is not None and fields[aggregate.by] != key:
+                    continue
+                value = fields[aggregate.value] if aggregate.value else 0
+                if value is not None:
+                    found.append((event.time, value))
+            self._pairs[name, key] = found
+        return self._pairs[name, key]
+
+    def allowed(self, feature: Feature, key: str | None) -> set[float]:
+        """Every value that the feature may have: one for each edge within its tolerance."""
+        if (feature.name, key) not in self._allowed:
+            self._allowed[feature.name, key] = self._values(feature, key)
+        return self._allowed[feature.name, key]
+
+    def agrees(self, feature: Feature, value: float, key: str | None) -> bool:
+        """Whether the float32 is what the feature may be."""
+        near, slack = 3e-7, 0.0
+        if feature.half_life_ms is not None:
+            largest = max((abs(value) for _, value in self.pairs(feature.aggregate, key)), default=0)
+            near, slack = 1e-6, 1e-8 * largest / self._scale(feature)
+        return any(_same(value, each, near, slack) for each in self.allowed(feature, key))
+
+    def _values(self, feature: Feature, key: str | None) -> set[float]:
+        if feature.derived is not None:
+            over, under = (self.allowed(self._features[name], key) for name in feature.derived[:2])
+            computed = [(a, b) for a in over for b in under if b != 0 and not math.isnan(a + b)]
+            found = {feature.derived.factor * a / b for a, b in computed}
+            return found if len(computed) == len(over) * len(under) else {*found, feature.default}
+        scale, values = self._scale(feature), self.pairs(feature.aggregate, key)
+        if feature.function == "last" and values:
+            newest = max(time for time, _ in values)
+            return {value / scale for time, value in values if time == newest}
+        return {_of(feature, each, self.at, scale) for each in _within(feature, values, self.at)}
+
+    def _scale(self, feature: Feature) -> int:
+        aggregate = self._aggregates[feature.aggregate]
+        kind = self._types[aggregate.event].fields.get(aggregate.value or "", "")
+        return 10_000 if kind.startswith("decimal") else 1
 
 
 def _within(feature: Feature, values: Pairs, at: int) -> Iterator[Pairs]:
@@ -81,7 +115,9 @@ def _within(feature: Feature, values: Pairs, at: int) -> Iterator[Pairs]:
 
 def _of(feature: Feature, values: Pairs, at: int, scale: int) -> float:
     if (h := feature.half_life_ms) is not None:
-        return _decayed(feature, [(t, v) for t, v in values if t // h >= at // h - HALF_LIVES_KEPT], at, scale)
+        return _decayed(
+            feature, [(t, v) for t, v in values if t // h >= at // h - HALF_LIVES_KEPT], at, scale
+        )
     if not values:
         return feature.default
     numbers = [value for _, value in values]
@@ -95,14 +131,14 @@ def _of(feature: Feature, values: Pairs, at: int, scale: int) -> float:
         case "mean":
             return float(Fraction(sum(numbers), scale * len(numbers)))
         case "min":
-            return min(numbers) / scale
+            return float(min(numbers) / scale)
         case "max":
-            return max(numbers) / scale
+            return float(max(numbers) / scale)
         case "since_last":
             return (at - max(time for time, _ in values)) / DAY
         case "since_first":
             return (at - min(time for time, _ in values)) / DAY
-    raise AssertionError(f"{feature.name} is asked for with `agrees`")
+    return feature.default
 
 
 def _decayed(feature: Feature, values: Pairs, at: int, scale: int) -> float:
@@ -112,23 +148,6 @@ def _decayed(feature: Feature, values: Pairs, at: int, scale: int) -> float:
     count = math.fsum(weights)
     total = math.fsum(weight * value for weight, (_, value) in zip(weights, values, strict=True)) / scale
     return {"count": count, "sum": total, "mean": total / count if count else 0.0}[feature.function]
-
-
-def agrees(plan: Plan, feature: Feature, value: float, log: Sequence[Event], at: int, key: str | None) -> bool:
-    """Whether the float32 is what the feature may be."""
-    near, slack = 3e-7, 0.0
-    if feature.function == "last" or feature.half_life_ms is not None:
-        (aggregate,) = (each for each in plan.playbook.aggregates if each.name == feature.aggregate)
-        found = pairs(aggregate, log, at, key)
-        kind = plan.playbook.contracts.types[aggregate.event].fields.get(aggregate.value or "", "")
-        scale = 10_000 if kind.startswith("decimal") else 1
-        if feature.function == "last" and found:
-            newest = max(time for time, _ in found)
-            return value in {np.float32(v / scale) for time, v in found if time == newest}
-        if feature.function == "last":
-            return _same(value, feature.default, near, slack)
-        near, slack = 1e-6, 1e-8 * max((abs(v) for _, v in found), default=0) / scale
-    return any(_same(value, each, near, slack) for each in allowed(plan, feature, log, at, key))
 
 
 def _same(value: float, expected: float, near: float, slack: float) -> bool:

@@ -1,4 +1,4 @@
-"""What a state lets go to keep within its bounds, and that nothing else is lost: keys, samples, bytes, ids."""
+"""What a state lets go to keep within its bounds (keys, values, detail, ids) and that nothing else is lost."""
 
 from collections.abc import Callable, Sequence
 from random import Random
@@ -15,7 +15,7 @@ from features.fold import State, decode, empty, fold, fold_batch, merge
 from features.kernel.header import COARSENED, FORGOT_MARKS, MOST_MARKS, THINNED
 from features.plan import Plan
 from features.row import cross, explain, row
-from tests.features.oracle import agrees, pairs
+from tests.features.oracle import Past
 from tests.features.workshop import DAY, HOUR, NOON, folded, plan, sale
 
 HEAD = 4_096
@@ -90,13 +90,17 @@ def told(seed: int, count: int, days: int, kinds: int) -> Sequence[Event]:
         time = NOON + days * DAY * number // count
         if random.random() < 0.2:
             time -= random.randrange(days * DAY)
-        amount, pieces = random.randrange(1, 10**6), random.randrange(40)
-        log.append(sale(number, max(time, 0), amount=amount, pieces=pieces, kind=f"k{random.randrange(kinds)}"))
+        amount, pieces, kind = random.randrange(1, 10**6), random.randrange(40), random.randrange(kinds)
+        log.append(sale(number, max(time, 0), amount=amount, pieces=pieces, kind=f"k{kind}"))
     return log
 
 
 LOGS = st.builds(
-    told, st.integers(0, 10**6), st.integers(1, 120), st.sampled_from([1, 10, 40, 120]), st.sampled_from([4, 40])
+    told,
+    st.integers(0, 10**6),
+    st.integers(1, 120),
+    st.sampled_from([1, 10, 40, 120]),
+    st.sampled_from([4, 40]),
 )
 
 
@@ -139,7 +143,7 @@ def test_a_key_that_is_kept_is_exact_and_one_let_go_reads_as_missing(log: Sequen
     p = small("1MB")
     state = folded(p, log)
     at = state.newest + 1
-    kinds = [f"k{n}" for n in range(41)]
+    past, kinds = Past(p, log, at), [f"k{n}" for n in range(41)]
     crossed = cross(p, state, at, {"kind": kinds}, at)
     remaining = {name: kept(p, state, name, 41) for name in ("few", "many")}
     assert len(remaining["many"]) == 41
@@ -149,7 +153,7 @@ def test_a_key_that_is_kept_is_exact_and_one_let_go_reads_as_missing(log: Sequen
         for number, kind in enumerate(kinds):
             value = float(crossed[number, place])
             if kind in remaining[feature.aggregate]:
-                assert agrees(p, feature, value, log, at, kind), (feature, kind, value)
+                assert past.agrees(feature, value, kind), (feature, kind, value)
             else:
                 assert np.isnan(value), (feature, kind, value)
 
@@ -167,7 +171,9 @@ def test_a_family_lets_go_half_of_its_keys_when_one_more_comes() -> None:
 
 
 def test_keys_that_time_has_emptied_make_room_without_letting_go() -> None:
-    text = SMALL.replace('"count", "last", "since_first", "share"', '"count"').replace("default = { share = 0 }", "")
+    text = SMALL.replace('"count", "last", "since_first", "share"', '"count"').replace(
+        "default = { share = 0 }", ""
+    )
     p = plan(f'memory = "1MB"{text}')
     log = [sale(n, NOON + 10 * DAY * n, kind=f"k{n}") for n in range(40)]
     state = folded(p, log)
@@ -189,10 +195,8 @@ def test_a_sample_is_exact_up_to_its_bound(count: int) -> None:
 def test_past_its_bound_a_sample_estimates_within_four_standard_errors() -> None:
     text = SMALL.replace("keys = 4\n", "keys = 256\n")
     p = plan(f'memory = "64kB"{text}', lateness="1m")
-    random = Random(7)
-    log = [
-        sale(n, NOON + n * 30 * DAY // 30_000, pieces=random.randrange(12_000), kind="a") for n in range(30_000)
-    ]
+    random, step = Random(7), 30 * DAY // 30_000
+    log = [sale(n, NOON + n * step, pieces=random.randrange(12_000)) for n in range(30_000)]
     state = folded(p, log)
     at = state.newest + 1
     (cell,) = [cell for cell in cells_of(p, state) if cell.aggregate == "sizes"]
@@ -236,8 +240,7 @@ def test_a_coarsened_window_lies_between_those_of_its_edges(log: Sequence[Event]
     state = folded(p, log)
     at = state.newest + 1 + later
     values = dict(zip((f.name for f in p.customer_features), row(p, state, at, at).tolist(), strict=True))
-    paid = next(each for each in p.playbook.aggregates if each.name == "paid")
-    found = pairs(paid, log, at, None)
+    found = Past(p, log, at).pairs("paid", None)
     for level, (length, window) in enumerate({"6h": 6 * HOUR, "7d": 7 * DAY, "28d": 28 * DAY}.items()):
         factor = 0.005 * 2 ** doublings(state, level)
         inner, outer = (
@@ -292,7 +295,9 @@ def fill(p: Plan, count: int, made: Callable[[int], Event]) -> State:
         ("burst", lambda n: sale(n, NOON, kind=f"k{n % 7}", amount=n, pieces=n)),
     ],
 )
-def test_a_hundred_thousand_of_anything_keep_within_the_bounds(what: str, made: Callable[[int], Event]) -> None:
+def test_a_hundred_thousand_of_anything_keep_within_the_bounds(
+    what: str, made: Callable[[int], Event]
+) -> None:
     p = small("16kB", "1d")
     state = fill(p, 100_000, made)
     assert len(state.seal()) <= 16_000 + HEAD + 16 * MOST_MARKS

@@ -31,7 +31,6 @@ from tests.features.workshop import (
     sale,
 )
 
-
 READ = (
     *("paid_sum_7d", "paid_mean_84d", "paid_min_1h", "paid_max_28d", "paid_last", "paid_since_first"),
     *("paid_sum_hl1d", "paid_mean_hl14d", "paid_count_ever", "lately_count_11d", "lately_trend_1d_30d"),

@@ -273,6 +273,12 @@ def sale(ident: object, time: int, customer: str = "{001}someone", **fields: Fie
     return Event("sale", str(ident), time, customer, given | fields)
 
 
+def bare(ident: object, time: int, **fields: Field) -> Event:
+    """A sale of `rich`, whose fields that may be missing are so unless they are given."""
+    missing: dict[str, Field] = dict.fromkeys(("label", "offer", "note", "score", "due", "gift"))
+    return sale(ident, time, "{001}someone", **(missing | fields))
+
+
 def call(ident: object, time: int, reason: str = "help", customer: str = "{001}someone") -> Event:
     """A call to the desk."""
     return Event("call", str(ident), time, customer, {"reason": reason})
@@ -321,7 +327,9 @@ SPANS = st.sampled_from([20 * 60_000, 3 * HOUR, 15 * DAY, 120 * DAY])
 def rich_histories(draw: st.DrawFn, max_size: int = 20) -> Sequence[Event]:
     """Events of one customer of `rich`, in any order, any field missing that may be; ids all different."""
     span = draw(SPANS)
-    times = st.one_of(st.integers(0, span), st.integers(0, span // 60_000).map(lambda minute: minute * 60_000))
+    times = st.one_of(
+        st.integers(0, span), st.integers(0, span // 60_000).map(lambda minute: minute * 60_000)
+    )
     rare = st.sampled_from([None, None, "a", "b", ""])
     log = []
     for number in range(draw(st.integers(0, max_size))):
@@ -329,7 +337,7 @@ def rich_histories(draw: st.DrawFn, max_size: int = 20) -> Sequence[Event]:
         if draw(st.integers(0, 4)) == 0:
             log.append(call(number, time, draw(st.sampled_from(["help", "price"]))))
             continue
-        fields = {
+        fields: dict[str, Field] = {
             "amount": draw(AMOUNTS),
             "pieces": draw(st.integers(-1, 9)),
             "kind": draw(st.sampled_from(["a", "b", "x", ""])),
@@ -340,5 +348,5 @@ def rich_histories(draw: st.DrawFn, max_size: int = 20) -> Sequence[Event]:
             "due": draw(st.sampled_from([None, 0, NOON, 3_124_224_000_000])),
             "gift": draw(st.sampled_from([None, True, False])),
         }
-        log.append(sale(number, time, **fields))
+        log.append(bare(number, time, **fields))
     return log
