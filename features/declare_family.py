@@ -13,9 +13,11 @@ KEYS, MOST_KEYS = 128, 4_096
 SAMPLE = 256
 """Values that a distinct keeps unless it says otherwise: its error past them is at most 6.3 %."""
 
-_ONE = ("customer", "offer", "offer_group", "global")
+_SHARED = ("offer", "offer_group", "global")
+"""Counted over everybody: declarations have them, the fold keeps states of single customers only."""
+
 _PAIR = ["customer", "offer"]
-_OF = '"customer", "offer", "offer_group", "global" or ["customer", "offer"]'
+_OF = '"customer" or ["customer", "offer"]'
 
 
 def read_family(
@@ -31,13 +33,10 @@ def read_family(
         table.fault("by", "the field that keys the family a share is of", "nothing")
     if "distinct" in declared and by:
         table.fault("by", "no by, as distinct counts the values of one field", repr(by))
-    if of == "global":
-        for key, value in (("by", by), ("match", match)):
-            if value:
-                hint = 'of = "offer_group" keeps a number for each key'
-                table.fault(key, f'no {key} beside of = "global"', repr(value), hint)
-        return of, None, None
-    if of in ("offer", "pair"):
+    if of in _SHARED:
+        # Refused already: what is wrong with its keys besides would only hide that.
+        return of, by, "offer" if of == "offer" else match
+    if of == "pair":
         if not by:
             table.fault("by", "the field of the event that names the offer", "nothing")
         if match:
@@ -47,8 +46,6 @@ def read_family(
         table.fault("match", "the offer's attribute that picks the key of this family", "nothing")
     if match and not by:
         table.fault("by", "the field that keys this family, as match is given", "nothing")
-    if of == "offer_group" and not by and not match:
-        table.fault("by", "the field of the event that names the group of offers", "nothing")
     return of, by, match
 
 
@@ -65,10 +62,13 @@ def _of(table: Table) -> Of:
     written = table.raw["of"] if table.has("of") else "customer"
     if written == _PAIR:
         return "pair"
-    if isinstance(written, str) and written in _ONE:
-        return cast(Of, written)
-    hint = did_you_mean(written, _ONE) if isinstance(written, str) else ""
+    if written == "customer":
+        return "customer"
+    shared = isinstance(written, str) and written in _SHARED
+    hint = did_you_mean(written, ["customer"]) if isinstance(written, str) else ""
     if written == "pair" or (isinstance(written, list) and sorted(map(str, written)) == _PAIR):
         hint = 'write of = ["customer", "offer"]'
+    if shared:
+        hint = "counts over everybody come with the next release"
     table.fault("of", _OF, repr(written), hint)
-    return "customer"
+    return cast(Of, written) if shared else "customer"

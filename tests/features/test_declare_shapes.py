@@ -6,6 +6,7 @@ import pytest
 
 from events.faults import PlaybookRefused
 from features.declare import Feature, Playbook, features_of, load
+from features.feature import expand, total_of
 from features.memory import MEMORY, memory_of, memory_of_customer
 from tests.features.test_declare import GROCERY
 from tests.features.workshop import DAY, playbook
@@ -145,12 +146,14 @@ def test_a_share_divides_by_a_total_of_its_own() -> None:
 
 
 def test_a_share_without_a_value_is_of_counts_and_a_share_of_everybody_has_a_global_total() -> None:
-    text = aggregate("of_kind", 'of = "offer_group"', 'by = "kind"', 'match = "kind"', functions='["share"]')
-    row, cross = rows(text)
-    assert cross["of_kind_share_7d"].derived == ("of_kind_count_7d", "of_kind_total_count_7d", 1.0)
-    assert cross["of_kind_share_7d"].of == "offer_group"
-    assert row["of_kind_total_count_7d"].of == "global"
-    assert declared(text).aggregates[1].where is None
+    family, total = declared(
+        aggregate("of_kind", 'by = "kind"', 'match = "kind"', functions='["share"]')
+    ).aggregates
+    assert total.where is None
+    group = family._replace(of="offer_group")
+    (share,) = expand(group)
+    assert (share.of, share.derived) == ("offer_group", ("of_kind_count_7d", "of_kind_total_count_7d", 1.0))
+    assert total_of(group, None) == total._replace(of="global")
 
 
 @pytest.mark.parametrize(
@@ -159,9 +162,6 @@ def test_a_share_without_a_value_is_of_counts_and_a_share_of_everybody_has_a_glo
         ((), "customer", None, None, False),
         (('of = "customer"', 'by = "kind"', 'match = "k"'), "customer", "kind", "k", True),
         (('of = ["customer", "offer"]', 'by = "offer"'), "pair", "offer", "offer", True),
-        (('of = "offer"', 'by = "offer"'), "offer", "offer", "offer", True),
-        (('of = "offer_group"', 'by = "kind"', 'match = "k"'), "offer_group", "kind", "k", True),
-        (('of = "global"',), "global", None, None, False),
     ],
 )
 def test_whose_events_are_counted(
@@ -200,6 +200,7 @@ def test_a_ratio_divides_two_features_and_is_as_fresh_as_the_staler_allows() -> 
     assert shown[-2:] == ["q", "own"]
 
 
+PAIR = 'of = ["customer", "offer"]'
 TWO = SPEND + SHARE + aggregate("of_kind", 'by = "kind"', 'match = "kind"')
 
 
@@ -251,11 +252,9 @@ TWO = SPEND + SHARE + aggregate("of_kind", 'by = "kind"', 'match = "kind"')
         (aggregate("n", 'by = "kind"', 'match = "k"', "keys = 0"), "a whole number from 1 to 4096, found 0"),
         (aggregate("n", 'by = "kind"', 'match = "k"', "keys = 5000"), "from 1 to 4096, found 5000"),
         (aggregate("n", 'by = "kind"', 'match = "k"', "keys = true"), "from 1 to 4096, found True"),
-        (aggregate("n", 'of = "offer"'), "by: expected the field of the event that names the offer"),
-        (aggregate("n", 'of = "offer"', 'by = "offer"', 'match = "k"'), "no match, as the offer's own id"),
-        (aggregate("n", 'of = "offer_group"'), "by: expected the field of the event that names the group"),
-        (aggregate("n", 'of = "offer_group"', 'by = "kind"'), "match: expected the offer's attribute"),
-        (aggregate("n", 'of = "global"', 'by = "kind"'), 'expected no by beside of = "global"'),
+        (aggregate("n", PAIR), "by: expected the field of the event that names the offer"),
+        (aggregate("n", PAIR, 'by = "offer"', 'match = "k"'), "no match, as the offer's own id"),
+        (aggregate("n", 'by = "kind"'), "match: expected the offer's attribute"),
         (aggregate("n", 'of = "pair"'), 'write of = ["customer", "offer"]'),
         (aggregate("n", 'of = ["offer", "customer"]'), 'write of = ["customer", "offer"]'),
         (aggregate("n", 'of = "custmer"'), "did you mean customer?"),
@@ -268,6 +267,19 @@ TWO = SPEND + SHARE + aggregate("of_kind", 'by = "kind"', 'match = "kind"')
 )
 def test_each_new_kind_of_fault_is_said(text: str, message: str) -> None:
     assert message in faults(text)
+
+
+@pytest.mark.parametrize("of", ["offer", "offer_group", "global"])
+@pytest.mark.parametrize("lines", [(), ('by = "kind"',), ('by = "kind"', 'match = "kind"')])
+def test_counts_over_everybody_are_one_fault_and_never_counted_per_customer(
+    of: str, lines: tuple[str, ...]
+) -> None:
+    text = aggregate("n", f'of = "{of}"', *lines) + ratio("r", "n_count_7d", "n_count_7d")
+    (fault,) = faults(text).splitlines()
+    assert fault.endswith(
+        f'[[aggregate]] n.of: expected "customer" or ["customer", "offer"], found \'{of}\'; '
+        "counts over everybody come with the next release"
+    )
 
 
 @pytest.mark.parametrize("name", ["grocery", "wide"])
@@ -301,8 +313,7 @@ def test_memory_is_bounded_by_what_is_declared() -> None:
     book = declared(SHARE)
     assert memory_of(book.aggregates[0]) % 40 == 0
     assert memory_of_customer(book.aggregates) == sum(map(memory_of, book.aggregates))
-    everybody = declared(aggregate("n", 'of = "offer"', 'by = "offer"')).aggregates
-    assert memory_of_customer(everybody) == 0
+    assert memory_of_customer([one._replace(of="offer")]) == 0
 
 
 def test_a_bound_too_small_for_the_aggregates_is_a_fault() -> None:

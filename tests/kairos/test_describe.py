@@ -2,14 +2,17 @@
 
 import json
 import shutil
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from features.declare import load
 from features.memory import memory_of
 from kairos.__main__ import main
+from kairos.describe import show
 from kairos.description import groups_of
 
 GROCERY = Path(__file__).parents[2] / "playbooks" / "grocery"
@@ -87,8 +90,6 @@ def test_people_read_a_table(capsys: pytest.CaptureFixture[str], monkeypatch: py
         "where discount > 0; missing when not known for 2d; at most",
         "sent_of_campaign  campaign_sent, of a customer, by campaign (the offer's campaign picks)",
         "redeemed_coupon  coupon_redeemed, of a customer and an offer, by coupon (the offer's id picks)",
-        "everyone_sent  campaign_sent, of everybody",
-        "for all customers together",
         "spend_by_category_total_sum_28d (hidden)",
         "the whole that spend_by_category gives shares of",
         "spend_sum_84d / trips_distinct_84d",
@@ -96,6 +97,16 @@ def test_people_read_a_table(capsys: pytest.CaptureFixture[str], monkeypatch: py
         assert part in text, part
     for feature in (feature for group in groups_of(load(GROCERY)) for feature in group.features):
         assert feature.name in text, feature.name
+
+
+def test_what_counts_everybody_is_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    book = load(GROCERY)
+    # No file can declare it yet, the words are there.
+    book = book._replace(aggregates=(book.aggregates[0]._replace(of="global"),), ratios=(), triggers=())
+    show(Console(width=120), book, groups_of(book), defaultdict(tuple))
+    text = capsys.readouterr().out
+    assert "spend  basket_line.amount, of everybody" in text
+    assert "for all customers together" in text
 
 
 def test_only_takes_a_feature_an_aggregate_or_a_pattern(capsys: pytest.CaptureFixture[str]) -> None:
