@@ -7,13 +7,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _ROOT = Path(__file__).parent.parent.parent
+
+
+THIRDS: Final = 3
+
+
+class Reading(NamedTuple):
+    """How far a process was at an instant: records done, its seconds of processor, when that was (s)."""
+
+    done: int
+    cpu_s: float
+    at: float
 
 
 def cpu_s(pid: int) -> float:
@@ -69,6 +81,27 @@ def per_core(cpu_us: float | None) -> int | None:
     50000
     """
     return round(1e6 / cpu_us) if cpu_us else None
+
+
+def steady_us(readings: Sequence[Reading], warm: int) -> float:
+    """Microseconds of processor for each record behind the first `warm`, the median of thirds.
+
+    A run so short that it was hardly seen at work is charged with its start as well.
+    """
+    steady = [reading for reading in readings if reading.done >= warm]
+    whole = readings[-1]
+    if not steady or whole.done - steady[0].done < (whole.done - warm) / 2:
+        return 1e6 * whole.cpu_s / max(whole.done, 1)
+    first, last = steady[0].done, whole.done
+    ends = [first + (last - first) * n / THIRDS for n in range(THIRDS + 1)]
+    places = sorted(
+        {min(range(len(steady)), key=lambda n, end=end: abs(steady[n].done - end)) for end in ends}  # type: ignore[misc]
+    )
+    each = [
+        1e6 * (steady[b].cpu_s - steady[a].cpu_s) / (steady[b].done - steady[a].done)
+        for a, b in pairwise(places)
+    ]
+    return median(each)
 
 
 def machine() -> dict[str, Any]:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Self
 from zlib import crc32
 
 from redis import Redis
@@ -22,7 +22,7 @@ from events.faults import Refusal
 from events.setup import Clock
 from events.topics import BEHAVIOUR, layout
 from features.declare import Playbook
-from kairos.bench.measure import cpu_s, redis_cpu_s
+from kairos.bench.measure import Reading, cpu_s, redis_cpu_s
 from kairos.bench.wide_events import Published
 from kairos.local import Server, free_port, spawn, start_redis
 from kairos.settings import load
@@ -38,14 +38,6 @@ _AT_ONCE: Final = 2_000
 
 class BenchFailed(Refusal):
     """A process of the benchmark ended, or was not done in time; the message carries the end of its log."""
-
-
-class Reading(NamedTuple):
-    """How far a process was at an instant of processor time: records done, its seconds of processor."""
-
-    done: int
-    cpu_s: float
-    at: float
 
 
 class Rig:

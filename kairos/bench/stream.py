@@ -7,7 +7,6 @@ the two contenders, each for a while. Events are on the bus before the clock sta
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -18,10 +17,10 @@ from features.feast_store import BLOB_FIELD, RedisStateStore, feast_key
 from features.plan import compile_plan
 from kairos.bench.cut import cut, visible
 from kairos.bench.fold_alone import FoldCost, fold_alone
-from kairos.bench.measure import machine, median, per_core, ratio, revision, spread
+from kairos.bench.measure import Reading, median, per_core, steady_us
 from kairos.bench.population import Past, introduce, known
-from kairos.bench.rig import Reading, Rig
-from kairos.bench.stages import STAGES
+from kairos.bench.rig import Rig
+from kairos.bench.stream_figures import PROCESSES, bytes_of, figures
 from kairos.bench.traffic import traffic_of
 from kairos.bench.wide_events import Published, Skew
 
@@ -29,13 +28,9 @@ START_MS: Final = 1_700_000_000_000
 """When the first event happens; the same in every run."""
 
 MARK_EVERY: Final = 20_000
-PARTS: Final = 3
 PATIENCE_S: Final = 900.0
-SEEN: Final = 15
 FOLDED_MOST: Final = 400_000
 """So many events at most are folded alone: they have to fit into memory, decoded."""
-
-_AT_ONCE: Final = 2_000
 
 Say = Callable[[str], None]
 
@@ -74,7 +69,6 @@ class _Stream:
         self._traffic = traffic_of(playbook, sizes.customers, sizes.keys)
         self._customers = [self._traffic.minted(number) for number in range(sizes.customers)]
         self._published = 0
-        self._marks = 0
         self._kept: list[Published] = []
 
     def measure(self) -> dict[str, Any]:
@@ -86,7 +80,7 @@ class _Stream:
             say(f"publishing {self._warm + sizes.events:,} events, {sizes.keys} customers")
             self._publish(rig, self._warm + sizes.events)
             whole = self._whole_path(rig)
-            whole["bytes"] = _bytes(rig, self._customers)
+            whole["bytes"] = bytes_of(rig, self._customers)
             say("killing the fold and starting it again")
             whole["restart_s"] = self._restart(rig)
             say("the same processes again, watched where their time goes")
@@ -96,7 +90,8 @@ class _Stream:
         batch = max(1, round(median(whole["watched"]["behaviour"]["records"])))
         say(f"the fold alone, {batch:,} events at once as the stream had")
         fold = self._fold_alone(batch)
-        return self._told(whole, fold, contenders, workers)
+        told = {"playbook": self._playbook.name, **sizes._asdict(), "features": visible(self._playbook)}
+        return told | figures(whole, fold, contenders) | ({"second_worker": workers} if workers else {})
 
     def _settle(self, rig: Rig) -> None:
         """Every customer has ids and a past."""
@@ -111,7 +106,6 @@ class _Stream:
                 if keep and len(self._kept) < FOLDED_MOST:
                     self._kept += chunk
             rig.mark(self._now())
-            self._marks += 1
 
     def _now(self) -> int:
         return START_MS + int(self._published * self._step_ms)
@@ -125,7 +119,7 @@ class _Stream:
         readings = self._watch(rig, pids)
         after = rig.server_cpu_s()
         warm = self._warm
-        spent = {name: _us(each, warm) for name, each in readings.items()}
+        spent = {name: steady_us(each, warm) for name, each in readings.items()}
         spent |= {name: 1e6 * (after[name] - servers[name]) / self._published for name in servers}
         began = next(reading.at for reading in readings["behaviour"] if reading.done >= warm)
         ended = readings["behaviour"][-1]
@@ -163,7 +157,7 @@ class _Stream:
                 rig.check()
                 time.sleep(0.01)
             began = time.monotonic()
-            self._behaviour = rig.start("behaviour", "-m", "kairos", "behaviour")
+            rig.start("behaviour", "-m", "kairos", "behaviour")
             while rig.redis.hget(key, BLOB_FIELD) == before:
                 rig.check()
                 time.sleep(0.005)
@@ -175,8 +169,7 @@ class _Stream:
             rig.stop(name)
         self._publish(rig, self._again, keep=False)
         pids = self._start(rig, "-m", "kairos.bench.sampled")
-        readings = self._watch(rig, pids)
-        assert readings
+        self._watch(rig, pids)
         for name in PROCESSES:
             rig.stop(name)
         return {name: orjson.loads((self._folder / f"{name}.json").read_bytes()) for name in PROCESSES}
@@ -215,7 +208,7 @@ class _Stream:
             readings = rig.watch({"workers": (rig.folded, rig.logged, pids)}, PATIENCE_S, self._say)
             for name in names:
                 rig.stop(name)
-            found[workers] = round(_us(readings["workers"], self._warm), 2)
+            found[workers] = round(steady_us(readings["workers"], self._warm), 2)
         rise = found[count] / found[1] - 1 if found[1] else None
         return {
             "cpu_us_per_event": {str(workers): us for workers, us in found.items()},
@@ -233,107 +226,9 @@ class _Stream:
         states = {name: blob for name, blob in states.items() if name in met}
         return fold_alone(self._plan, events, max(2, self._sizes.workers), states, batch)
 
-    def _told(
-        self,
-        whole: dict[str, Any],
-        fold: FoldCost,
-        contenders: dict[str, dict[str, Any]],
-        workers: dict[str, Any] | None,
-    ) -> dict[str, Any]:
-        ours = whole["by_process"]["intake"] + whole["by_process"]["behaviour"]
-        stages = _stages(whole)
-        rows = whole["watched"]["behaviour"]["rows"]
-        told = {
-            "bench": "stream",
-            "revision": revision(),
-            "machine": machine(),
-            "playbook": self._playbook.name,
-            **self._sizes._asdict(),
-            "features": visible(self._playbook),
-            "fold_events_per_s_per_core": per_core(fold.fold),
-            "fold_from_events_per_s_per_core": per_core(fold.columns + fold.fold),
-            "events_per_s_per_core": per_core(ours),
-            "events_per_s": whole["events_per_s"],
-            "cpu_us_per_event": stages,
-            "cpu_us_per_event_by_process": whole["by_process"],
-            "seen": {name: _seen(whole, name) for name in PROCESSES},
-            "competent": contenders["competent"],
-            "naive": contenders["naive"],
-            "distinct_rows_per_flush": round(sum(rows) / len(rows)) if rows else None,
-            **whole["bytes"],
-            "restart_s": whole["restart_s"],
-            "dead_letters": whole["dead_letters"],
-        }
-        for name, each in contenders.items():
-            told[f"speedup_vs_{name}"] = ratio(each["cpu_us_per_event"], ours)
-            told[f"fold_speedup_vs_{name}"] = ratio(
-                each["cpu_us_by_stage"].get("fold"), fold.columns + fold.fold
-            )
-        return told | ({"second_worker": workers} if workers else {})
-
-
-PROCESSES: Final = ("intake", "behaviour")
-
 
 def _module(argv: Sequence[str], name: str, folder: Path) -> list[str]:
     return [str(folder / f"{name}.json"), name] if argv else ["-m", "kairos", name]
-
-
-def _us(readings: Sequence[Reading], warm: int) -> float:
-    """Microseconds of processor for each record behind the first `warm`, the median of thirds.
-
-    A run so short that it was hardly seen at work is charged with its start as well.
-    """
-    steady = [reading for reading in readings if reading.done >= warm]
-    whole = readings[-1]
-    if not steady or whole.done - steady[0].done < (whole.done - warm) / 2:
-        return 1e6 * whole.cpu_s / max(whole.done, 1)
-    first, last = steady[0].done, whole.done
-    ends = [first + (last - first) * n / PARTS for n in range(PARTS + 1)]
-    places = sorted(
-        {min(range(len(steady)), key=lambda n, end=end: abs(steady[n].done - end)) for end in ends}  # type: ignore[misc]
-    )
-    each = [
-        1e6 * (steady[b].cpu_s - steady[a].cpu_s) / (steady[b].done - steady[a].done)
-        for a, b in pairwise(places)
-    ]
-    return median(each)
-
-
-def _stages(whole: dict[str, Any]) -> dict[str, float]:
-    """Each process' time an event, shared out by where it was seen."""
-    found = dict.fromkeys(STAGES, 0.0)
-    for name in PROCESSES:
-        seen = whole["watched"][name]["stages"]
-        total = sum(seen.values()) or 1.0
-        for stage, seconds in seen.items():
-            found[stage] += whole["by_process"][name] * seconds / total
-    return {stage: round(us, 2) for stage, us in found.items()}
-
-
-def _seen(whole: dict[str, Any], name: str) -> dict[str, float]:
-    """Where a process was seen most: microseconds an event by stage, file and function."""
-    watched = whole["watched"][name]
-    scale = whole["by_process"][name] / (sum(watched["stages"].values()) or 1.0)
-    return {place: round(seconds * scale, 2) for place, seconds in list(watched["functions"].items())[:SEEN]}
-
-
-def _bytes(rig: Rig, customers: Sequence[str]) -> dict[str, Any]:
-    """What customers take in Redis: the state itself, and with all that Redis keeps around it."""
-    blobs, whole = [], []
-    for at in range(0, len(customers), _AT_ONCE):
-        pipeline = rig.redis.pipeline(transaction=False)
-        for customer in customers[at : at + _AT_ONCE]:
-            key = feast_key(rig.settings.project, customer)
-            pipeline.hstrlen(key, BLOB_FIELD)
-            pipeline.memory_usage(key, samples=0)
-        replies = pipeline.execute()
-        blobs += [size for size in replies[::2] if size]
-        whole += [size for size in replies[1::2] if size]
-    return {
-        "bytes_per_customer": spread(whole, 0, largest=True),
-        "state_bytes": spread(blobs, 0, largest=True),
-    }
 
 
 def _dead(rig: Rig) -> int:

@@ -11,9 +11,9 @@ import pytest
 from features.declare import load
 from features.plan import compile_plan
 from kairos.__main__ import main
-from kairos.bench import report, stream
+from kairos.bench import report
 from kairos.bench.cut import cut, visible
-from kairos.bench.rig import Reading
+from kairos.bench.measure import Reading, steady_us
 from kairos.bench.stages import Sampler
 
 WIDE = Path("playbooks/wide")
@@ -124,13 +124,13 @@ def test_a_playbook_is_cut_to_fewer_features(features: int, tmp_path: Path) -> N
 def test_what_comes_before_the_warm_part_is_not_counted() -> None:
     starting = [Reading(1_000 * n, 2.0 * n, float(n)) for n in range(5)]
     steady = [Reading(1_000 * n, 10.0 + 0.02 * (n - 5), float(n)) for n in range(5, 9)]
-    assert stream._us([*starting, *steady], 5_000) == pytest.approx(20.0)
+    assert steady_us([*starting, *steady], 5_000) == pytest.approx(20.0)
 
 
 def test_one_noisy_third_is_not_the_median() -> None:
     cpu = [10.0, 10.1, 10.2, 19.3]
     readings = [Reading(10_000 * (n + 1), each, float(n)) for n, each in enumerate(cpu)]
-    assert stream._us(readings, 10_000) == pytest.approx(10.0)
+    assert steady_us(readings, 10_000) == pytest.approx(10.0)
 
 
 def test_processor_time_is_charged_to_the_stage_that_spent_it() -> None:
