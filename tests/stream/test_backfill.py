@@ -262,6 +262,17 @@ def test_a_backfill_that_was_stopped_goes_on_and_merges_each_customer_once(
     assert life.merged(new) == life.whole(new)
 
 
+def test_a_find_that_is_ready_twice_is_merged_once(life: Life, plan: Plan, new: Plan) -> None:
+    """A backfill that died between its finds and its note says them again; some are merged by then."""
+    life.under(plan, 0.5)
+    life.under(new, 0.9)
+    run_backfill(life, new)
+    life.store.blobs.update(life.merged(new))
+    life.redis.delete(DONE_KEY)
+    run_backfill(life, new)
+    assert life.merged(new) == life.whole(new)
+
+
 def test_what_was_folded_past_its_position_is_not_folded_again(life: Life, plan: Plan, new: Plan) -> None:
     life.under(plan, 0.5)
     life.crash(plan, beyond=150)
