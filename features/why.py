@@ -12,12 +12,13 @@ import numpy as np
 
 from events.envelope import Event
 from events.faults import Refusal, did_you_mean
+from features.attribute import attribute_features
 from features.declare import features_of
 from features.declare_fields import event_names
 from features.duration import DAY
 from features.expression import compile_expression
 from features.feature import Aggregate, Feature, stored
-from features.fold import Fate, State, empty, fold
+from features.fold import FATES, Fate, State, empty, fold, fold_batch
 from features.plan import Plan, compile_plan
 from features.row import cross, row
 
@@ -89,6 +90,9 @@ def feature_named(plan: Plan, name: str) -> Feature:
         for feature in stored(aggregate)
     }
     known |= {feature.name: feature for each in features_of(plan.playbook) for feature in each}
+    tables = {feature.name for feature in attribute_features(plan.playbook)}
+    if name in tables:
+        raise CannotSay(f"{name}: expected a feature made of events, found an attribute of a batch table")
     if name not in known:
         hint = did_you_mean(name, known) if len(known) <= 40 else _nearest(name, known)
         raise CannotSay(f"feature: expected one of the {len(known)} of {plan.name}, found {name!r}; {hint}")
@@ -106,11 +110,18 @@ def why(plan: Plan, name: str, log: Sequence[Placed], at: int, watermark: int, k
         raise CannotSay(f"{name}: expected a feature of a customer, found one counted over everybody")
     if feature.match is not None and key is None:
         raise CannotSay(f"{name}: expected an offer, as its {feature.match} picks the key; give --offer")
-    state, fates = empty(plan), []
-    for partition, position, event in log:
-        if event.time < at:
-            fates.append((partition, position, event, fold(plan, state, event, partition, position)))
-    return _why(plan, feature, state, fates, at, watermark, key)
+    known = [each for each in log if each[2].time < at]
+    state, fates = _folded(plan, known)
+    fated = [(*each, fate) for each, fate in zip(known, fates, strict=True)]
+    return _why(plan, feature, state, fated, at, watermark, key)
+
+
+def _folded(plan: Plan, log: Sequence[Placed]) -> tuple[State, list[Fate]]:
+    """The state of one customer's events, and what became of each."""
+    events = [event for _, _, event in log]
+    places = [[partition for partition, _, _ in log], [position for _, position, _ in log]]
+    folded = fold_batch(plan, [empty(plan).blob], events, [0] * len(events), *places)
+    return State(folded.blobs[0]), [FATES[fate] for fate in folded.fates.tolist()]
 
 
 def _why(
@@ -153,10 +164,7 @@ def _shown(plan: Plan, aggregate: Aggregate, fates: Sequence[Fated]) -> tuple[Pl
     """A plan in whose rows the aggregate's hidden features stand, and the customer's state under it."""
     shown = aggregate._replace(declared=aggregate.functions)
     plan = compile_plan(plan.playbook._replace(aggregates=(shown,), ratios=(), triggers=()))
-    state = empty(plan)
-    for partition, position, event, fate in fates:
-        if fate is Fate.FOLDED:
-            fold(plan, state, event, partition, position)
+    state, _ = _folded(plan, [each[:3] for each in fates if each[3] is Fate.FOLDED])
     return plan, state
 
 

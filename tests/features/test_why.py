@@ -8,7 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events.envelope import Event
+from features.attribute import attribute_features
+from features.declare import load
+from features.plan import compile_plan
 from features.why import CannotSay, Placed, feature_named, why
+from tests.features.test_declare import GROCERY
 from tests.features.workshop import AGGREGATES, DAY, HOUR, NOON, histories, plan, sale
 
 MORE = (
@@ -146,3 +150,10 @@ def test_what_is_not_known_is_said_with_the_nearest() -> None:
         feature_named(PLAN, "paid_sum_28")
     with pytest.raises(CannotSay, match="give --offer"):
         why(PLAN, "paid_by_kind_sum_7d", [], NOON, NOON)
+
+
+def test_an_attribute_has_no_events_behind_it() -> None:
+    grocery = compile_plan(load(GROCERY))
+    name = attribute_features(grocery.playbook)[0].name
+    with pytest.raises(CannotSay, match="an attribute of a batch table"):
+        feature_named(grocery, name)
