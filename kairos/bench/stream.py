@@ -87,7 +87,9 @@ class _Stream:
             whole["watched"] = self._watched(rig)
             workers = self._workers(rig) if sizes.workers > 1 else None
             contenders = {name: self._contender(rig, name) for name in ("competent", "naive")}
-        batch = max(1, round(median(whole["watched"]["behaviour"]["records"])))
+        sizes_seen = whole["watched"]["behaviour"]["records"]
+        # As an event sees it: a stream that has caught up takes many small ones at the end.
+        batch = round(sum(n * n for n in sizes_seen) / max(sum(sizes_seen), 1)) or 1
         say(f"the fold alone, {batch:,} events at once as the stream had")
         fold = self._fold_alone(batch)
         told = {"playbook": self._playbook.name, **sizes._asdict(), "features": visible(self._playbook)}
