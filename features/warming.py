@@ -44,24 +44,33 @@ def ready_key(partition: int) -> str:
     return f"kairos:backfill:ready:{partition}"
 
 
-def cut_key(partition: int, since: int) -> str:
-    """The Redis hash of customers whose state was past position `since` when it was taken over: how far."""
-    return f"kairos:warming:cut:{partition}:{since}"
+def cut_key(partition: int, place: str) -> str:
+    """The Redis hash of customers whose state was past that place when it was taken over: how far."""
+    return f"kairos:warming:cut:{partition}:{place}"
 
 
-def merged_key(partition: int, since: int) -> str:
-    """The Redis set of customers into whose state the backfill up to position `since` has been merged."""
-    return f"kairos:warming:merged:{partition}:{since}"
+def merged_key(partition: int, place: str) -> str:
+    """The Redis set of customers into whose state the backfill up to that place has been merged."""
+    return f"kairos:warming:merged:{partition}:{place}"
 
 
 class Since(msgspec.Struct, frozen=True):
     """An aggregate is folded behind `position` of a partition; all before `ms` was read then (-1: unknown).
-    Position -1: nothing was durable before; what was written all the same is told apart by `cut_key`.
+
+    Position -1: nothing was durable before; what was written all the same is told apart by `cut_key`. `plan`
+    is the digest of the plan that brought it; `complete`: a backfill has folded what was before.
     """
 
     name: str
     position: int
     ms: int
+    plan: str
+    complete: bool = False
+
+    @property
+    def place(self) -> str:
+        """The change that brought it, within a partition: two changes may come at one position."""
+        return f"{self.position}:{self.plan}"
 
 
 class Record(NamedTuple):
@@ -76,7 +85,7 @@ class Record(NamedTuple):
         return {
             key: parts[partition]
             for key, parts in self.since.items()
-            if key not in self.known and partition in parts
+            if key not in self.known and partition in parts and not parts[partition].complete
         }
 
 

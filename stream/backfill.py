@@ -8,6 +8,8 @@ read again for the shards that are left. Which are done is kept in Redis: a back
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from events.bus import Bus
 from events.codec import decode
 from events.envelope import Event
@@ -31,7 +33,7 @@ from stream.outlet import tail
 from stream.swap import read_record
 
 DONE_KEY: Final = "kairos:backfill"
-"""Hash: `partition:position` -> the first shard that is not folded yet."""
+"""Hash: task and digest of our plan -> the first shard that is not folded yet."""
 
 KEPT_S: Final = 3_600
 BATCH: Final = 10_000
@@ -45,10 +47,14 @@ class CannotBackfill(Refusal):
 
 
 class Task(NamedTuple):
-    """Aggregates of one partition that the stream folds behind `position`; all before is to be folded."""
+    """Aggregates of one partition that the stream folds behind `position`; all before is to be folded.
+
+    `place` names the change that brought them.
+    """
 
     partition: int
     position: int
+    place: str
     keys: frozenset[str]
 
 
@@ -63,11 +69,11 @@ class Progress(NamedTuple):
 
 def tasks_of(record: Record, partitions: int) -> list[Task]:
     """What is to be folded, earliest first."""
-    groups: dict[tuple[int, int], set[str]] = {}
+    groups: dict[tuple[int, int, str], set[str]] = {}
     for partition in range(partitions):
         for key, since in record.lacking(partition).items():
-            groups.setdefault((partition, since.position), set()).add(key)
-    return [Task(*place, frozenset(keys)) for place, keys in sorted(groups.items())]
+            groups.setdefault((partition, since.position, since.place), set()).add(key)
+    return [Task(*change, frozenset(keys)) for change, keys in sorted(groups.items())]
 
 
 class Backfill:
@@ -96,10 +102,10 @@ class Backfill:
         for task in tasks_of(read_record(self._redis), self._partitions):
             first.setdefault(task.partition, task)
         tasks = list(first.values())
+        for partition in range(self._partitions) if tasks else ():
+            self._check(partition)
         for task in tasks:
-            self._check(task.partition)
-        for task in tasks:
-            field = f"{task.partition}:{task.position}"
+            field = self._field(task)
             shard = int(self._redis.hget(DONE_KEY, field) or 0)
             while shard < SHARDS:
                 shard = self._pass(task, shard)
@@ -116,15 +122,23 @@ class Backfill:
         marks = [int(ms) for ms in self._redis.hvals(WATERMARKS_KEY)]
         now = max(marks, default=0)
         pipeline = self._redis.pipeline(transaction=True)
+        since = read_record(self._redis).since
         for task in tasks:
             for key in task.keys:
-                pipeline.hset(WARMING_KEY, key, now)
-            pipeline.hdel(DONE_KEY, f"{task.partition}:{task.position}")
+                done = msgspec.structs.replace(since[key][task.partition], complete=True)
+                pipeline.hset(WARMING_KEY, f"{key}|{task.partition}", msgspec.json.encode(done))
+                if all(each.complete or n == task.partition for n, each in since[key].items()):
+                    pipeline.hset(WARMING_KEY, key, now)
+                since = {**since, key: {**since[key], task.partition: done}}
+            pipeline.hdel(DONE_KEY, self._field(task))
             # A worker that has not looked yet must not take what was merged for something older.
-            pipeline.expire(merged_key(task.partition, task.position), KEPT_S)
-            pipeline.delete(cut_key(task.partition, task.position))
+            pipeline.expire(merged_key(task.partition, task.place), KEPT_S)
+            pipeline.delete(cut_key(task.partition, task.place))
         pipeline.execute()
         return now
+
+    def _field(self, task: Task) -> str:
+        return f"{task.partition}:{task.place}:{self._plan.digest}"
 
     def _check(self, partition: int) -> None:
         folding = self._redis.hget(FOLDING_KEY, str(partition))
@@ -145,7 +159,7 @@ class Backfill:
         until, held = SHARDS, 0
         cuts = {
             raw.decode(): int(position)
-            for raw, position in self._redis.hgetall(cut_key(task.partition, task.position)).items()
+            for raw, position in self._redis.hgetall(cut_key(task.partition, task.place)).items()
         }
         last = max([task.position, *cuts.values()])
         states: dict[str, bytes] = {}
@@ -208,5 +222,5 @@ class Backfill:
             pipeline = self._redis.pipeline(transaction=True)
             for customer, side in found[start : start + WRITE]:
                 pipeline.set(side_key(customer), side)
-                pipeline.rpush(ready_key(task.partition), f"{task.position} {customer}")
+                pipeline.rpush(ready_key(task.partition), f"{task.place} {customer}")
             pipeline.execute()

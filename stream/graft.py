@@ -72,16 +72,16 @@ class Grafter:
         names = [raw.decode() for raw in self._redis.lrange(ready_key(partition), 0, AT_ONCE - 1)]
         if not names:
             return False
-        customers = {customer: int(since) for since, _, customer in (each.partition(" ") for each in names)}
+        customers = {customer: place for place, _, customer in (each.partition(" ") for each in names)}
         pipeline = self._redis.pipeline(transaction=False)
-        for customer, since in customers.items():
+        for customer, place in customers.items():
             pipeline.get(side_key(customer))
-            pipeline.sismember(merged_key(partition, since), customer)
+            pipeline.sismember(merged_key(partition, place), customer)
             pipeline.hget(feast_key(self._project, customer), BLOB_FIELD)
         answers = iter(pipeline.execute())
         writes = self._redis.pipeline(transaction=True)
         grown: dict[str, bytes] = {}
-        for customer, since in customers.items():
+        for customer, place in customers.items():
             side, merged, held = next(answers), next(answers), next(answers)
             writes.delete(side_key(customer))
             if side is None or merged or digest_of(side) != self._plan.digest:
@@ -90,7 +90,7 @@ class Grafter:
             instant = encode_timestamp(max(0, State(blob).newest))
             fields = {BLOB_FIELD: encode_blob_value(blob), TS_FIELD: instant}
             writes.hset(feast_key(self._project, customer), mapping=fields)
-            writes.sadd(merged_key(partition, since), customer)
+            writes.sadd(merged_key(partition, place), customer)
         writes.ltrim(ready_key(partition), len(names), -1)
         self._guard()
         try:

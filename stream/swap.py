@@ -63,12 +63,12 @@ def begin(
         # Together: a crash in between must not forget that something is new.
         pipeline = redis.pipeline(transaction=True)
         for each in new:
-            since = Since(each.name, at, ms)
+            since = Since(each.name, at, ms, plan.digest)
             pipeline.hset(WARMING_KEY, f"{each.key}|{partition}", msgspec.json.encode(since))
             pipeline.hdel(WARMING_KEY, each.key)
         for each in gone:
             pipeline.hdel(WARMING_KEY, f"{each.key}|{partition}", each.key)
-        pipeline.delete(merged_key(partition, at), cut_key(partition, at))
+        pipeline.delete(merged_key(partition, f"{at}:{plan.digest}"))
         pipeline.hset(FOLDING_KEY, str(partition), plan.digest)
         pipeline.execute()
         log.warning(
@@ -104,30 +104,48 @@ class SwappingReader:
         ours = self._plan.digest
         if not self._warming and all(blob is None or digest_of(blob) == ours for blob in blobs):
             return list(blobs)
+        known = [(who, blob) for who, blob in zip(customers, blobs, strict=True) if blob is not None]
+        older = self._older(known)
         cuts: dict[str, dict[str, int]] = {}
-        made = [
-            None if blob is None else self._opened(customer, blob, cuts)
-            for customer, blob in zip(customers, blobs, strict=True)
-        ]
+        made = {who: self._opened(who, blob, older[who], cuts) for who, blob in known}
         for key, fields in cuts.items():
             self._redis.hset(key, mapping=fields)
-        return made
+        return [made.get(customer) for customer in customers]
 
-    def _opened(self, customer: str, blob: bytes, cuts: dict[str, dict[str, int]]) -> bytes:
-        partition = partition_of(customer, self._partitions)
-        lacking, digest = self.lacking[partition], digest_of(blob)
-        applied = State(blob).applied.get(partition, -1)
-        # What a state holds of an aggregate from before it was folded here is of an earlier time.
-        older = [key for key, since in lacking.items() if applied <= since.position]
+    def _older(self, known: Sequence[tuple[str, bytes]]) -> dict[str, list[str]]:
+        """For each customer the keys whose cells, if there are any, are from before they were folded here.
+
+        Those of a state into which a backfill has been merged are not.
+        """
+        older: dict[str, list[str]] = {}
+        asked: list[tuple[str, int, str]] = []
+        for customer, blob in known:
+            partition = partition_of(customer, self._partitions)
+            lacking, applied = self.lacking[partition], State(blob).applied.get(partition, -1)
+            older[customer] = [key for key, since in lacking.items() if applied <= since.position]
+            places = {lacking[key].place for key in older[customer]}
+            asked += [(customer, partition, place) for place in sorted(places)]
+        if asked:
+            pipeline = self._redis.pipeline(transaction=False)
+            for customer, partition, place in asked:
+                pipeline.sismember(merged_key(partition, place), customer)
+            for (customer, partition, place), merged in zip(asked, pipeline.execute(), strict=True):
+                if merged:
+                    lacking = self.lacking[partition]
+                    older[customer] = [key for key in older[customer] if lacking[key].place != place]
+        return older
+
+    def _opened(
+        self, customer: str, blob: bytes, older: Sequence[str], cuts: dict[str, dict[str, int]]
+    ) -> bytes:
+        digest = digest_of(blob)
         if digest == self._plan.digest:
-            for position in {lacking[key].position for key in older}:
-                if self._redis.sismember(merged_key(partition, position), customer):
-                    older = [key for key in older if lacking[key].position != position]
             return convert(storage_of(self._plan), self._plan, blob, older) if older else blob
-        storage = self._storage(digest)
-        for key, since in lacking.items():
+        partition, storage = partition_of(customer, self._partitions), self._storage(digest)
+        for key, since in self.lacking[partition].items():
             if key not in older and key not in storage.keys:
-                cuts.setdefault(cut_key(partition, since.position), {})[customer] = applied
+                applied = State(blob).applied.get(partition, -1)
+                cuts.setdefault(cut_key(partition, since.place), {})[customer] = applied
         return convert(storage, self._plan, blob, older)
 
     def _storage(self, digest: str) -> Storage:

@@ -26,7 +26,7 @@ BEGAN = NOON
 
 
 def since(*positions: int, ms: int = BEGAN) -> dict[str, dict[int, Since]]:
-    return {GIFTS: {n: Since("gifts", position, ms) for n, position in enumerate(positions)}}
+    return {GIFTS: {n: Since("gifts", position, ms, "p") for n, position in enumerate(positions)}}
 
 
 def missing(mask: Mask, at: int) -> set[str]:
@@ -91,11 +91,11 @@ def test_missing_is_said_in_rows_cross_rows_and_to_people() -> None:
 
 @pytest.mark.parametrize("known", [None, 5])
 def test_what_redis_holds_is_what_was_told(known: int | None) -> None:
-    told = {f"{GIFTS}|1".encode(): msgspec.json.encode(Since("gifts", 4, 9))}
+    told = {f"{GIFTS}|1".encode(): msgspec.json.encode(Since("gifts", 4, 9, "p"))}
     if known is not None:
         told[GIFTS.encode()] = str(known).encode()
     record = record_of(told, {OLD.digest.encode(): pack(storage_of(OLD))})
-    assert record.since == {GIFTS: {1: Since("gifts", 4, 9)}}
+    assert record.since == {GIFTS: {1: Since("gifts", 4, 9, "p")}}
     assert record.storages == {OLD.digest: storage_of(OLD)}
-    assert record.lacking(1) == ({GIFTS: Since("gifts", 4, 9)} if known is None else {})
+    assert record.lacking(1) == ({GIFTS: Since("gifts", 4, 9, "p")} if known is None else {})
     assert record.lacking(0) == {}

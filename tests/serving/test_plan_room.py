@@ -65,7 +65,7 @@ def test_what_warms_is_missing_until_the_stream_says_otherwise() -> None:
     line = Line()
     room = PlanRoom(cast(Any, line), NEW, 1)
     blob = encode(NEW, folded(NEW, EVENTS))
-    line.held[WARMING_KEY][f"{GIFTS}|0".encode()] = msgspec.json.encode(Since("gifts", 3, NOON))
+    line.held[WARMING_KEY][f"{GIFTS}|0".encode()] = msgspec.json.encode(Since("gifts", 3, NOON, "p"))
     asyncio.run(room.refresh())
     assert room.open(blob)[1].names == {"gifts_count_28d", "gifts_count_ever"}
     line.held[WARMING_KEY][GIFTS.encode()] = str(NOON + 5).encode()

@@ -323,3 +323,44 @@ def test_a_log_that_was_trimmed_or_a_stream_of_another_plan_is_refused(
     life.under(plan, 0.95)
     with pytest.raises(CannotBackfill, match=f"found {plan.digest}"):
         run_backfill(life, new)
+
+
+def test_two_changes_at_one_position_are_told_apart(
+    life: Life, plan: Plan, new: Plan, tmp_path: Path
+) -> None:
+    """An idle night: a playbook, half its backfill, and the next playbook, while nothing happens."""
+    folder = changed(tmp_path / "twice")
+    text = (folder / "playbook.toml").read_text()
+    (folder / "playbook.toml").write_text(text + TEA.replace("tea", "soup"))
+    newest = plan_of(folder)
+    life.under(plan, 0.5)
+    life.under(new, 0.5)
+    with pytest.raises(KeyboardInterrupt):
+        run_backfill(life, new, memory=5_000, stop_after=3)
+    life.store.blobs.update(life.merged(new))
+    life.under(newest, 0.9)
+    for _ in range(2):
+        work = Backfill(life.bus, life.redis, newest, 10_000_000, lambda progress: None)
+        tasks = work.run()
+        life.store.blobs.update(life.merged(newest))
+        work.finish(tasks)
+    assert work.run() == []
+    assert life.merged(newest) == life.whole(newest)
+
+
+def test_a_partition_whose_worker_has_not_begun_yet_is_waited_for(life: Life, plan: Plan, new: Plan) -> None:
+    life.under(plan, 0.5)
+    life.under(new, 0.9)
+    life.redis.hset(FOLDING_KEY, "1", plan.digest)
+    with pytest.raises(CannotBackfill, match=r"partition 1.*found " + plan.digest):
+        run_backfill(life, new)
+    life.redis.hset(FOLDING_KEY, "1", new.digest)
+    work = Backfill(life.bus, life.redis, new, 10_000_000, lambda progress: None)
+    tasks = work.run()
+    life.store.blobs.update(life.merged(new))
+    work.finish(tasks[:1])
+    assert missing(new, read_record(life.redis), 0), "one of two partitions is not enough"
+    assert {task.partition for task in tasks_of(read_record(life.redis), PARTITIONS)} == {1}
+    work.finish(tasks[1:])
+    assert not tasks_of(read_record(life.redis), PARTITIONS)
+    assert life.merged(new) == life.whole(new)
