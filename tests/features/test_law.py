@@ -141,7 +141,7 @@ def test_a_log_in_batches_of_any_sizes_with_late_and_repeated_events_gives_the_s
 def test_customers_mixed_in_one_batch_are_each_as_alone(
     logs: Sequence[Sequence[Event]], random: Random
 ) -> None:
-    p = rich()
+    p = rich(TRIGGERS)
     before = [folded(p, log[: len(log) // 2]) for log in logs]
     rest = [log[len(log) // 2 :] for log in logs]
     owners = [owner for owner, log in enumerate(rest) for _ in log]
@@ -152,6 +152,14 @@ def test_customers_mixed_in_one_batch_are_each_as_alone(
     blobs.append(None)
     mixed = fold_batch(p, blobs, events, owners, [0] * len(events), positions)
     assert mixed.blobs == [*(folded(p, log).seal() for log in logs), empty(p).seal()]
+    for owner, state in enumerate(before):
+        mine = [n for n, each in enumerate(owners) if each == owner]
+        alone = fold_batch(
+            p, [state.seal()], rest[owner], [0] * len(mine), [0] * len(mine), [positions[n] for n in mine]
+        )
+        for number, n in enumerate(mine):
+            probe, same = mixed.probe_rows[n], alone.probe_rows[number]
+            assert probe < 0 > same or mixed.probes[probe].tobytes() == alone.probes[same].tobytes()
 
 
 @given(rich_histories(), st.lists(st.integers(1, 9), max_size=4))
