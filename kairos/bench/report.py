@@ -78,8 +78,8 @@ def _stream(told: Mapping[str, Any], console: Console) -> None:
         f"{_whole(rows)} different customers in a flush",
         f"{_four(size)} bytes of Redis a customer (p50, p95, p99, largest), of which state {_four(state)}",
         f"{told['restart_s']:.2f} s from the fold's start, after kill -9, until it has folded the next event",
-        f"in comparable time the contenders took {competent['events']:,} and {naive['events']:,} events; they are "
-        "measured taking them again, their customers known",
+        f"in comparable time competent took {competent['events']:,} events and naive {naive['events']:,}; "
+        "they are measured taking them again, their customers known",
     ]
     if told["dead_letters"]:
         lines.append(f"[red]{told['dead_letters']:,} events became dead letters[/]")
