@@ -1,5 +1,6 @@
 """A playbook changes under a running system: what is new warms, is backfilled, is exact to the byte."""
 
+import copy
 import signal
 import subprocess
 import sys
@@ -193,14 +194,21 @@ class Life:
 
     def crash(self, plan: Plan, beyond: int) -> None:
         """Fold on, but for the positions: those stay where they were."""
-        before = dict(self.done)
+        before, blobs = dict(self.done), dict(self.store.blobs)
+        marks, wakes = copy.deepcopy((self.store.marks, self.store.wakes))
         self.under(plan, 0.0)  # as the same worker
         self.done = before
         process = Process(plan, self.store)
         upto = [log[: self.done[n] + 1 + beyond] for n, log in enumerate(self.logs)]
-        # Of the second partition nothing came through: a pipeline may be cut anywhere.
         for poll in polls_of(upto, 50, [self.done[0], len(upto[1]) - 1]):
             process.stage.take([poll])
+        # Of the second partition nothing came through, of the first every other: a pipeline is cut anywhere.
+        self.store.marks, self.store.wakes = marks, wakes
+        for who in sorted(self.store.blobs)[::2]:
+            if who in blobs:
+                self.store.blobs[who] = blobs[who]
+            else:
+                del self.store.blobs[who]
 
     def merged(self, plan: Plan) -> dict[str, bytes]:
         """The states after a worker has merged all that is ready."""
@@ -230,7 +238,7 @@ def _url(client: Any) -> str:
 
 @pytest.fixture
 def life(bus: Bus, state: "redis.Redis") -> Life:
-    return Life(state, bus, behaviour_log(days=12, customers=60, events_a_day=80))
+    return Life(state, bus, behaviour_log(days=12, customers=250, events_a_day=80))
 
 
 def run_backfill(life: Life, plan: Plan, memory: int = 10_000_000, stop_after: int = 10**9) -> list[Progress]:
