@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from features.attribute import row_shape
 from features.bank import FINENESS, Bank, BankTables, banks_of, tables_of
 from features.declare import Playbook, features_of
 from features.declare_fields import event_names
@@ -207,6 +208,9 @@ def _digest(playbook: Playbook) -> str:
     fields = {name: event.fields for name, event in sorted(playbook.contracts.types.items())}
     triggers = [trigger._replace(meaning="") for trigger in playbook.triggers]
     content = msgspec.json.encode(
-        [LAYOUT, FINENESS, playbook.lateness_ms, playbook.memory_bytes, aggregates, ratios, fields, triggers]
+        [
+            *(LAYOUT, FINENESS, playbook.lateness_ms, playbook.memory_bytes),
+            *(aggregates, ratios, fields, triggers, row_shape(playbook)),
+        ]
     )
     return hashlib.blake2b(content, digest_size=8).hexdigest()
