@@ -34,7 +34,8 @@ Reason = Literal[
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FROM_ISO = datetime.fromisoformat
-_INT53 = 1 << 53
+YEAR_10000 = 253_402_300_800_000
+"""The first instant (ms) that RFC 3339 has no text for."""
 
 
 class BadEvent(Exception):
@@ -162,7 +163,10 @@ def shown(value: object, longest: int = 60) -> str:
         # JSON has no NaN or infinity: orjson would call both null.
         text = repr(value) if isinstance(value, float) else orjson.dumps(value).decode()
     except TypeError:
-        text = repr(value)
+        try:
+            text = repr(value)
+        except RecursionError:
+            text = "a value nested a thousand deep"
     return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
@@ -245,10 +249,13 @@ def mark_before(mark: CloudEvent) -> int:
     """The instant (ms) before which a mark promises that all is published. Errors: `BadEvent`."""
     before = mark.data.get("before")
     try:
-        return parse_time(before)  # type: ignore[arg-type]
+        instant = parse_time(before)  # type: ignore[arg-type]
     except ValueError:
         reason: Reason = "missing_field" if before is None else "wrong_type"
         raise BadEvent(reason, "data.before", "an RFC 3339 instant", shown(before)) from None
+    if not 0 <= instant < YEAR_10000:
+        raise BadEvent("out_of_range", "data.before", "an instant from 1970 to 9999", shown(before))
+    return instant
 
 
 def _attribute(name: str, value: object) -> BadEvent:

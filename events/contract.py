@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from events.codec import MAX_ID, BadEvent, CloudEvent, parse_time, render_time, shown
+from events.codec import MAX_ID, YEAR_10000, BadEvent, CloudEvent, parse_time, render_time, shown
 from events.envelope import Field
 from events.faults import Fault, did_you_mean
 from events.fields import KINDS
@@ -21,7 +21,6 @@ FARTHEST = 3_124_224_000_000
 FILE = "events.toml"
 _ID_TEXT = f"a text of 1 to {MAX_ID} characters"
 _INSTANT = "an RFC 3339 instant with an offset"
-_YEAR_10000 = 253_402_300_800_000
 _KEYS = ("topic", "id", "time", "customer", "fields", "link", "meaning")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _TOPIC = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
@@ -175,7 +174,7 @@ def _bad_time(member: str | None, time: int | None, latest: int) -> BadEvent:
         return BadEvent("missing_field", place, _INSTANT, "none")
     if time < 0:
         return BadEvent("out_of_range", place, "an instant from 1970 on", f"{time} ms")
-    found = render_time(time) if time < _YEAR_10000 else f"{time} ms"
+    found = render_time(time) if time < YEAR_10000 else f"{time} ms"
     return BadEvent("future", place, f"an instant up to {render_time(latest)}", found)
 
 

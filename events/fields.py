@@ -70,9 +70,12 @@ def _boolean(name: str, value: Any) -> bool:
 
 def _time(name: str, value: Any) -> int:
     try:
-        return parse_time(value)
+        instant = parse_time(value)
     except ValueError:
         raise _mistyped("time", name, value) from None
+    if not -MAX_WHOLE < instant < MAX_WHOLE:
+        raise _out_of_range(name, f"milliseconds within {MAX_WHOLE:,}", value)
+    return instant
 
 
 KINDS: Mapping[str, Kind] = {

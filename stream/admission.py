@@ -1,18 +1,24 @@
 """What each record that a domain publishes becomes: an event of a known customer, or a dead letter."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from itertools import repeat
-from typing import Any, Final, Protocol, cast
+from typing import Final
 
 import msgspec
 
 from events.bus import Message, Record
-from events.codec import BadEvent, CloudEvent, encode, encode_events, mark_before, parse_cloudevent, shown
+from events.codec import (
+    BadEvent,
+    CloudEvent,
+    encode,
+    mark_before,
+    parse_cloudevent,
+    render_time,
+    shown,
+)
 from events.contract import Contracts, Raw
 from events.dead_letters import dead_letter
 from events.envelope import MARK, OUTCOME, Event, Tick
-from events.identity import Id, partition_of
+from events.identity import partition_of
 from events.topics import BEHAVIOUR, DECISIONS, OUTCOMES
 from events.typed import Columns, Typed
 from stream.clock import SourceClock
@@ -22,24 +28,10 @@ from stream.intake_journal import Recalled
 from stream.letters import Teller, letter_message
 from stream.repeats import Repeats
 from stream.taps import Poll
+from stream.waiting import Resolver, Waiting
 
 LARGEST_ORIGINAL: Final = 20_000_000
 """A dead letter keeps its original whole up to here; in base64 the bus must still take it."""
-
-# What Message(...) does, without a call in Python for each.
-_message = cast(Callable[[tuple[str, int, bytes, bytes]], Message], partial(tuple.__new__, Message))
-
-
-class Resolver(Protocol):
-    """Who is who: `events.identity.Identities`, or something that answers like it."""
-
-    def resolve_many(self, ids: Sequence[Id]) -> list[str]:
-        """The customer of each id, in order."""
-        ...
-
-    def link(self, ids: Sequence[Id]) -> str:
-        """Make the ids one customer. Errors: `BadEvent` identity_conflict."""
-        ...
 
 
 class Admission:
@@ -73,13 +65,17 @@ class Admission:
             DECISIONS: self._decision,
             OUTCOMES: self._outcome,
         }
-        # One micro-batch: events wait here for their customers, which are asked for together.
-        self._waiting = _Waiting()
+        self._waiting = Waiting(resolver, partitions)
         self._out: list[Message] = []
-        self._places = _Places(partitions)
+        self._now = 0
 
     def process(self, polls: Sequence[Poll], now: int) -> list[Message]:
-        """What to publish for `polls`; `now` is the wall clock (ms)."""
+        """What to publish for `polls`; `now` is the wall clock (ms), held still where it runs back."""
+        if now < self._now:
+            # Set back by an hour it would refuse an hour of good events as coming from the future.
+            self._counters.add("clock_backwards")
+            now = self._now
+        self._now = now
         self._out = []
         for poll in polls:
             take_one = self._take_one.get(poll.topic)
@@ -118,7 +114,9 @@ class Admission:
             rows = [row for row, fresh in zip(range(start, end), new, strict=True) if fresh]
             self._counters.add("repeats", end - start - len(rows))
         self._waiting.add_rows(columns, rows)
-        return max(columns.times[start:end])
+        times = columns.times[start:end]
+        self._count_behind(times)
+        return max(times)
 
     def _one(self, take: Callable[[Record, int], Event | Raw | None], record: Record, now: int) -> int:
         """Take one record in, or refuse it; returns its event's time, -1 when it is none."""
@@ -126,6 +124,7 @@ class Admission:
             taken = take(record, now)
             if taken is None:
                 return -1
+            self._count_behind([taken.time])
             if not self._repeats.is_new(taken.type, taken.id):
                 self._counters.add("repeats")
             elif isinstance(taken, Event):
@@ -141,17 +140,22 @@ class Admission:
             return -1
         return taken.time
 
+    def _count_behind(self, times: Sequence[int]) -> None:
+        """Count the events that are older than the log's clock, whoever's clock was wrong."""
+        if min(times) < self._clock.ticked:
+            self._counters.add("behind_clock", sum(time < self._clock.ticked for time in times))
+
     def _domain(self, record: Record, now: int) -> Raw | None:
         event = parse_cloudevent(record.value)
         if event.type == MARK:
-            self._mark(record, event)
+            self._mark(record, event, now)
             return None
         return self._contracts.validate(event, now, MAX_FUTURE_MS)
 
     def _outcome(self, record: Record, now: int) -> Event | None:
         event = parse_cloudevent(record.value)
         if event.type == MARK:
-            self._mark(record, event)
+            self._mark(record, event, now)
             return None
         if event.type != OUTCOME:
             raise BadEvent("unknown_type", "type", f"{OUTCOME} or {MARK}", shown(event.type))
@@ -162,27 +166,25 @@ class Admission:
             event = parse_cloudevent(record.value)
             if event.type != MARK:
                 raise BadEvent("unknown_type", "type", f"a decision record or {MARK}", shown(event.type))
-            self._mark(record, event)
+            self._mark(record, event, now)
             return None
-        return decision_event(record.value)
+        return decision_event(record.value, now)
 
-    def _mark(self, record: Record, event: CloudEvent) -> None:
-        self._clock.mark((record.topic, record.partition), mark_before(event))
+    def _mark(self, record: Record, event: CloudEvent, now: int) -> None:
+        before, latest = mark_before(event), now + MAX_FUTURE_MS
+        if before > latest:  # time on the log never goes back: this one would make all that follows late
+            found = render_time(before)
+            raise BadEvent("future", "data.before", f"an instant up to {render_time(latest)}", found)
+        if not self._clock.mark((record.topic, record.partition), before):
+            self._counters.add("marks_backwards")
         self._counters.add("marks")
         self._tick()
 
     def _settle(self) -> None:
         """Publish what waits for its customer, in the order read."""
-        waiting = self._waiting
-        if not waiting.kinds:
-            return
-        customers = self._resolver.resolve_many(waiting.owners)
-        values = encode_events(waiting.kinds, waiting.ids, waiting.times, customers, waiting.fields)
-        places = [self._places[customer[:5]] for customer in customers]
-        keys = map(str.encode, customers)
-        self._out += map(_message, zip(repeat(BEHAVIOUR), places, keys, values))
-        self._counters.add("events", len(values))
-        self._waiting = _Waiting()
+        messages = self._waiting.settle()
+        self._out += messages
+        self._counters.add("events", len(messages))
 
     def _put(self, event: Event) -> None:
         partition = partition_of(event.customer, self._partitions)
@@ -219,45 +221,6 @@ class Admission:
         self._counters.add("dead_letters")
         self._counters.add(f"dead_letters.{bad.reason}")
         self._tell.refused(letter)
-
-
-class _Places(dict[str, int]):
-    """The partition of a customer by the first five characters of its id, which name its shard."""
-
-    def __init__(self, partitions: int) -> None:
-        self._partitions = partitions
-
-    def __missing__(self, head: str) -> int:
-        place = self[head] = partition_of(f"{head}}}", self._partitions)
-        return place
-
-
-class _Waiting:
-    """Events of a micro-batch that wait for their customers, as columns."""
-
-    def __init__(self) -> None:
-        self.kinds: list[str] = []
-        self.ids: list[str] = []
-        self.times: list[int] = []
-        self.owners: list[Id] = []
-        self.fields: list[Any] = []
-
-    def add(self, raw: Raw) -> None:
-        """Let one event wait."""
-        self.kinds.append(raw.type)
-        self.ids.append(raw.id)
-        self.times.append(raw.time)
-        self.owners.append(raw.ids[0])
-        self.fields.append(raw.fields)
-
-    def add_rows(self, columns: Columns, rows: Sequence[int]) -> None:
-        """Let some rows wait."""
-        mine: list[list[Any]] = [self.kinds, self.ids, self.times, self.owners, self.fields]
-        for into, column in zip(mine, columns.values, strict=True):
-            if isinstance(rows, range):
-                into += column[rows.start : rows.stop]
-            else:
-                into += [column[row] for row in rows]
 
 
 def _event(raw: Raw, customer: str) -> Event:

@@ -24,9 +24,10 @@ class SourceClock:
     count: time then stands still until every publisher has said that it is complete.
 
     >>> clock = SourceClock([("shop", 0), ("loyalty", 0)], by_marks=True)
-    >>> clock.mark(("shop", 0), 5_000); clock.tick()
-    >>> clock.mark(("loyalty", 0), 3_000); clock.tick()
-    3000
+    >>> clock.mark(("shop", 0), 5_000), clock.tick()
+    (True, None)
+    >>> clock.mark(("loyalty", 0), 3_000), clock.tick()
+    (True, 3000)
     >>> clock.tick()
     """
 
@@ -46,10 +47,12 @@ class SourceClock:
         self._by_marks = by_marks
         self._step = 1 if by_marks else STEP_MS
 
-    def mark(self, source: Place, before: int) -> None:
-        """The publisher says that all before `before` is on this source."""
-        if before > self.marks[source]:
-            self.marks[source] = before
+    def mark(self, source: Place, before: int) -> bool:
+        """The publisher says that all before `before` is on this source; False when it said more before."""
+        if before < self.marks[source]:
+            return False
+        self.marks[source] = before
+        return True
 
     def read(self, source: Place, newest: int, caught_up: int | None, now: int) -> None:
         """A source was read: its newest event time (-1: none), and until when it is complete, if it is."""

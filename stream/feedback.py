@@ -2,9 +2,7 @@
 
 from typing import Final
 
-import msgspec
-
-from events.codec import BadEvent, CloudEvent, shown
+from events.codec import YEAR_10000, BadEvent, CloudEvent, render_time, shown
 from events.envelope import DECISION, OUTCOME, Event
 from events.identity import is_customer
 from models.decision import customer_of
@@ -16,16 +14,25 @@ MAX_FUTURE_MS: Final = 300_000
 """Clocks differ: an event may be so far ahead of ours."""
 
 
-def decision_event(packed: bytes) -> Event:
+def decision_event(packed: bytes, now: int) -> Event:
     """A recorded decision as an event of its customer, the record itself among its fields."""
     try:
         record = unpack(packed)
-    except msgspec.DecodeError as error:
+    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors, and so is bad UTF-8
         raise BadEvent("wrong_type", "record", "a decision record", str(error)) from None
     if not is_customer(record.customer):
         raise BadEvent("no_customer", "record.customer", "a minted customer id", shown(record.customer))
+    _check_time("record.at", record.at, now)
     fields = {"placement": record.placement, "offers": ",".join(record.offers), "record": packed}
     return Event(DECISION, record.decision_id, record.at, record.customer, fields)
+
+
+def _check_time(place: str, time: int, now: int) -> None:
+    latest = now + MAX_FUTURE_MS
+    if not 0 <= time < YEAR_10000:
+        raise BadEvent("out_of_range", place, "an instant from 1970 to 9999", f"{time} ms")
+    if time > latest:
+        raise BadEvent("future", place, f"an instant up to {render_time(latest)}", render_time(time))
 
 
 def outcome_event(event: CloudEvent, now: int) -> Event:
@@ -40,8 +47,7 @@ def outcome_event(event: CloudEvent, now: int) -> Event:
         raise BadEvent("wrong_type", "data.kind", f"one of {', '.join(OUTCOME_KINDS)}", shown(texts["kind"]))
     if event.time is None:
         raise BadEvent("missing_field", "time", "an RFC 3339 instant", "null")
-    if event.time > now + MAX_FUTURE_MS:
-        raise BadEvent("future", "time", f"an instant up to {now + MAX_FUTURE_MS} ms", f"{event.time} ms")
+    _check_time("time", event.time, now)
     try:
         customer = customer_of(str(texts["decision_id"]))
     except ValueError:

@@ -16,7 +16,7 @@ from events.setup import Setup
 from events.topics import BEHAVIOUR, DEAD_LETTERS, DECISIONS, OUTCOMES, layout
 from features.declare import load as load_playbook
 from stream import intake_journal
-from stream.admission import Admission, Resolver
+from stream.admission import Admission
 from stream.bus_source import BusSource, Cursor, Place, PositionsDisagree
 from stream.clock import SourceClock
 from stream.counters import Counters
@@ -27,6 +27,7 @@ from stream.outlet import Outlet
 from stream.patience import persist, until_stopped
 from stream.steady import SteadyResolver, connect_redis, say_and_mind
 from stream.taps import Poll
+from stream.waiting import Resolver
 from stream.wall import wall_ms
 
 PROCESS: Final = "intake"

@@ -105,6 +105,7 @@ def test_a_good_event_is_what_its_contract_says() -> None:
         ({"online": "yes"}, "wrong_type", "data.online"),
         ({"online": 1}, "wrong_type", "data.online"),
         ({"due": "soon"}, "wrong_type", "data.due"),
+        ({"due": 2**60}, "out_of_range", "data.due"),
     ],
 )
 def test_each_kind_of_bad_event_gives_its_reason_and_place(

@@ -87,7 +87,7 @@ def test_silence_only_competes_at_the_first_position() -> None:
 
 @given(st.lists(st.floats(-1e300, 700), min_size=1, max_size=40), st.floats(0.01, 1e6))
 def test_extremes_stay_finite(z: list[float], temperature: float) -> None:
-    clip = min(3.0, 0.999 * STEEPEST * temperature)  # a product divided again may be a hair more
+    clip = min(3.0, 0.999 * STEEPEST * temperature)  # the product alone may be rounded up
     slate = arrange(1, z, temperature, clip, len(z), silence_z=-700.0)
     assert all(0 < chance <= 1 for chance in slate.probabilities)
     assert slate.silent or sorted(slate.order) == list(range(len(z)))
