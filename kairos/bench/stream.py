@@ -17,7 +17,7 @@ from features.feast_store import BLOB_FIELD, RedisStateStore, feast_key
 from features.plan import compile_plan
 from kairos.bench.cut import cut, visible
 from kairos.bench.fold_alone import FoldCost, fold_alone
-from kairos.bench.measure import Reading, median, per_core, steady_us
+from kairos.bench.measure import Reading, machine, median, per_core, revision, steady_us
 from kairos.bench.population import Past, introduce, known
 from kairos.bench.rig import Rig
 from kairos.bench.stream_figures import PROCESSES, bytes_of, figures
@@ -76,6 +76,7 @@ class _Stream:
         say(f"{visible(self._playbook):,} features, {sizes.customers:,} customers: folding their past")
         self._past = Past(self._plan, sizes.customers, sizes.history, START_MS)
         with Rig(self._playbook, partitions=max(2, sizes.workers)) as rig:
+            say(f"telling Redis who is who, and writing {sizes.customers:,} states")
             self._settle(rig)
             say(f"publishing {self._warm + sizes.events:,} events, {sizes.keys} customers")
             self._publish(rig, self._warm + sizes.events)
@@ -92,8 +93,16 @@ class _Stream:
         batch = round(sum(n * n for n in sizes_seen) / max(sum(sizes_seen), 1)) or 1
         say(f"the fold alone, {batch:,} events at once as the stream had")
         fold = self._fold_alone(batch)
-        told = {"playbook": self._playbook.name, **sizes._asdict(), "features": visible(self._playbook)}
-        return told | figures(whole, fold, contenders) | ({"second_worker": workers} if workers else {})
+        return {
+            "bench": "stream",
+            "revision": revision(),
+            "machine": machine(),
+            "playbook": self._playbook.name,
+            **sizes._asdict(),
+            "features": visible(self._playbook),
+            **figures(whole, fold, contenders),
+            **({"second_worker": workers} if workers else {}),
+        }
 
     def _settle(self, rig: Rig) -> None:
         """Every customer has ids and a past."""
