@@ -12,7 +12,8 @@ from events.envelope import Event
 from features.anatomy import cells_of, marks_of
 from features.batch import hash_key
 from features.fold import State, decode, empty, fold, fold_batch, merge
-from features.kernel.header import COARSENED, FORGOT_MARKS, MOST_MARKS, THINNED
+from features.kernel.header import COARSENED, FORGOT_MARKS, MOST_MARKS, THINNED, WEIGHT
+from features.memory import weights_of
 from features.plan import Plan
 from features.row import cross, explain, row
 from tests.features.oracle import Past
@@ -135,6 +136,37 @@ def test_any_batches_give_the_same_bytes_when_bounds_bite(log: Sequence[Event], 
     assert blob == alone.seal()
     assert found == probes
     assert len(blob) <= p.playbook.memory_bytes + HEAD + 16 * len(marks_of(alone))
+
+
+def weight(p: Plan, state: State) -> int:
+    """What its cells weigh, counted on the bytes."""
+    aggregates = {bank.aggregate.name: bank.aggregate for bank in p.banks}
+    found = 0
+    for cell in cells_of(p, state):
+        if cell.key or aggregates[cell.aggregate].by is None:
+            mine = weights_of(aggregates[cell.aggregate])
+            found += mine.cell + mine.tile * (len(cell.tiles) + len(cell.sample))
+            found += mine.interval * sum(map(len, cell.halves))
+    return found
+
+
+@given(LOGS, LOGS, st.lists(st.integers(1, 40), max_size=3))
+@settings(max_examples=40)
+def test_the_weight_by_which_the_bound_is_minded_is_that_of_the_bytes(
+    log: Sequence[Event], more: Sequence[Event], sizes: list[int]
+) -> None:
+    p, at = small(), 0
+    state = empty(p)
+    for size in (*sizes, len(log)):
+        state = folded(p, log[at : at + size], state)
+        assert int.from_bytes(state.blob[WEIGHT : WEIGHT + 4], "little") == weight(p, state)
+        at += size
+    other = folded(p, [Event(e.type, f"other {e.id}", e.time, e.customer, e.fields) for e in more])
+    both = merge(p, state, other)
+    found = weight(p, both)
+    assert int.from_bytes(both.blob[WEIGHT : WEIGHT + 4], "little") == found
+    assert found <= p.playbook.memory_bytes
+    assert len(both.blob) <= found + HEAD + 16 * len(marks_of(both))
 
 
 @given(LOGS)
