@@ -133,8 +133,9 @@ class Parity:
     """Served rows and stored states against those recomputed from the log.
 
     `mismatches` counts rows with any value that differs; `compared` and `features` how often each feature was
-    compared, and how often it differed. `behind` rows are right but for events that had not been folded yet
-    when the decision was made. `skipped` were served under another plan or catalogue.
+    compared, and how often it differed. `behind` rows are those of a state into which events before the
+    decision were not folded yet: right up to the position that the record names or, where it names none, but
+    for events of the last minute. `skipped` were served under another plan or catalogue.
     """
 
     rows: int
@@ -175,14 +176,12 @@ def parity(
     plain, crossed = ([f.name for f in part] for part in (full_features(plan), plan.cross_features))
     for record in ours:
         compared.update([*plain, *(crossed if len(record.places()) else [])])
-        leak = _leak(plan, catalogue, history, past, mask, record)
+        unread = _unread(history, record)
+        leak = _leak(plan, catalogue, history, past, mask, record, unread[0])
         if leak is None:
+            behind += unread[0] > 0
             continue
-        flying = _in_flight(history, record)
-        if any(
-            _leak(plan, catalogue, history, past, mask, record, unread) is None
-            for unread in range(1, flying + 1)
-        ):
+        if any(_leak(plan, catalogue, history, past, mask, record, n) is None for n in unread[1:]):
             behind += 1
             continue
         if strict:
@@ -240,11 +239,13 @@ def _warm(plan: Plan, plans: Plans, blob: bytes | None) -> bytes | None:
     return convert(held, plan, blob, warming)
 
 
-def _in_flight(history: History, record: DecisionRecord) -> int:
-    """How many events may have been on the log and not in the state yet when the decision was made."""
+def _unread(history: History, record: DecisionRecord) -> Sequence[int]:
+    """How many events were on the log and not in the state yet when the decision was made; what it may be."""
     known = history.known(record.customer, record.at, record.decision_id)
+    if record.folded is not None:
+        return [sum(each.position > record.folded for each, _ in known)]
     recent = takewhile(lambda each: each[1].time >= record.at - IN_FLIGHT_MS, reversed(known))
-    return sum(1 for _ in recent)
+    return range(sum(1 for _ in recent) + 1)
 
 
 def repeated_pushes(bus: Bus) -> int:

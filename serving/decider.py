@@ -248,12 +248,16 @@ class Decider:
             values = cross(plan, state, at, assortment.keys_of(offers), known.watermark)
             return known.mask.on_cross(values, at)
 
+        partition = partition_of(known.customer, self._partitions)
+        folded = -1 if state is None else state.applied.get(partition, -1)
         request = Request(
             request_id=request_id, customer=known.customer, context=ask.context, limit=ask.limit
         )
 
         def with_models(scorers: Blend) -> Decision:
-            return decide(request, ask.placement, self._catalogue, features, cross_for, scorers, at)
+            return decide(
+                request, ask.placement, self._catalogue, features, cross_for, scorers, at, folded=folded
+            )
 
         try:
             features = full_row(plan, state, known.attributes, at, known.watermark)

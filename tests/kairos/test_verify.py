@@ -167,3 +167,17 @@ def test_rows_of_another_plan_are_told_apart(corner: Corner, bus: Bus) -> None:
     other = msgspec.structs.replace(record, plan="0" * 16)
     found = parity(bus, corner.store, corner.plan, corner.catalogue, [other, record], states=0)
     assert (found.rows, found.skipped, found.mismatches) == (1, 1, 0)
+
+
+def test_the_position_that_a_record_names_says_what_its_row_knew(corner: Corner, bus: Bus) -> None:
+    """A replay decides in a second what lies a day apart: time cannot say which events were on their way."""
+    events = history()
+    publish(bus, events)
+    at = BASKET + 2 * 86_400_000
+    partition = partition_of(CUSTOMER, PARTITIONS)
+    for seen, named, counted in [(2, 1, (0, 1)), (3, 2, (0, 0)), (2, 2, (1, 0)), (3, 1, (1, 0))]:
+        state = folded(corner.plan, events[:seen])
+        record = msgspec.structs.replace(served(corner, state, at, at), folded=named)
+        found = parity(bus, corner.store, corner.plan, corner.catalogue, [record], states=0)
+        assert (found.mismatches, found.behind) == counted, (seen, named)
+    assert state.applied == {partition: 2}
