@@ -213,6 +213,14 @@ def test_the_same_id_of_another_type_is_another_event() -> None:
     assert fold(plan(), state, other, 0, 1) is Fate.FOLDED
 
 
+def test_of_two_at_one_instant_the_id_decides_which_came_last() -> None:
+    p = plan()
+    for number in range(8):
+        one, two = sale(number, NOON, amount=1), sale(f"other {number}", NOON, amount=2)
+        assert folded(p, [one, two]).seal() == folded(p, [two, one]).seal()
+        assert body(merge(p, folded(p, [one]), folded(p, [two]))) == body(folded(p, [one, two]))
+
+
 def test_an_event_past_lateness_is_late_and_one_within_lands_where_it_belongs() -> None:
     p = plan(lateness="1d")
     state = folded(p, [sale("1", NOON)])
