@@ -15,7 +15,7 @@ import numpy as np
 from features.attribute_fields import columns_of, versions_of
 from features.attributes import Held
 from features.declare import load
-from features.fold import decode
+from features.fold import UnknownPlan, decode
 from features.full_row import full_features, full_row
 from features.plan import Plan, compile_plan
 
@@ -47,13 +47,17 @@ def columns(folder: str, digest: str, inputs: Mapping[str, Sequence[Any]]) -> di
     """Rows as columns of float32: `inputs` holds lists `blob`, `as_of` and `watermark` (ms, or `NEVER`).
 
     Of each table of attributes it holds the columns of its view and its `loaded_name`. A customer without a
-    blob is unseen. Errors: those of `decode` and `full_row`.
+    blob is unseen; of one whose state the stream has not taken over yet after a change of the playbook, every
+    value of behaviour is missing. Errors: `BlobDamaged`, and those of `full_row`.
     """
     plan = plan_of(folder, digest)
     rows = []
     for place, blob in enumerate(inputs["blob"]):
         as_of, watermark = int(inputs["as_of"][place]), int(inputs["watermark"][place])
-        state = None if not blob or blob == _SAMPLE else decode(plan, blob)
+        try:
+            state = None if not blob or blob == _SAMPLE else decode(plan, blob)
+        except UnknownPlan:
+            state, watermark = None, NEVER
         held = _held(plan, inputs, place)
         rows.append(full_row(plan, state, held, as_of, None if watermark == NEVER else watermark))
     features = full_features(plan)

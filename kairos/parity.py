@@ -127,6 +127,6 @@ def _print(console: Console, found: Parity) -> None:
         f"{len(found.compared):,} features; {found.states_differing:,} of {found.states:,} states differ"
     )
     if found.behind:
-        console.print(f"{found.behind:,} rows were decided while events of the last minute were on their way")
+        console.print(f"{found.behind:,} rows were decided while events were on their way to the state")
     if found.skipped:
         console.print(f"{found.skipped:,} rows are of another plan or catalogue and were not compared")
