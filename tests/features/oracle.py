@@ -76,8 +76,7 @@ class Past:
         """Whether the float32 is what the feature may be."""
         near, slack = 3e-7, 0.0
         if feature.half_life_ms is not None:
-            largest = max((abs(value) for _, value in self.pairs(feature.aggregate, key)), default=0)
-            near, slack = 1e-6, 1e-8 * largest / self._scale(feature)
+            near, slack = 1e-6, self._rounding(feature, key)
         return any(_same(value, each, near, slack) for each in self.allowed(feature, key))
 
     def _values(self, feature: Feature, key: str | None) -> set[float]:
@@ -91,6 +90,13 @@ class Past:
             newest = max(time for time, _ in values)
             return {value / scale for time, value in values if time == newest}
         return {_of(feature, each, self.at, scale) for each in _within(feature, values, self.at)}
+
+    def _rounding(self, feature: Feature, key: str | None) -> float:
+        """What half-lives may be off by: each event's part is rounded to 2^-24 of what is kept."""
+        values = self.pairs(feature.aggregate, key)
+        largest = max((abs(value) for _, value in values), default=0)
+        part = 1 + largest if feature.function == "mean" else 1
+        return (len(values) * part * 2.0**-25 + largest * 1e-12) / self._scale(feature)
 
     def _scale(self, feature: Feature) -> int:
         aggregate = self._aggregates[feature.aggregate]
