@@ -112,6 +112,15 @@ def decode(raw: bytes) -> Event | Tick:
     return _decode(raw)
 
 
+def decode_many(raws: Iterable[bytes]) -> list[Event | Tick]:
+    """Unpack many records of the log. Errors as `decode`.
+
+    >>> decode_many([encode(Tick(5)), encode(Tick(6))])
+    [Tick(time=5), Tick(time=6)]
+    """
+    return list(map(_decode, raws))
+
+
 def parse_time(text: str | int) -> int:
     """Milliseconds since the epoch of an RFC 3339 instant, or of an integer that is that already.
 

@@ -14,7 +14,8 @@ TRIGGER: Final = "kairos.trigger"
 MARK: Final = "kairos.mark"
 
 
-class Event(msgspec.Struct, frozen=True, array_like=True, tag="e", tag_field="record"):
+# Nothing in a record refers back to it, so the garbage collector need not look.
+class Event(msgspec.Struct, frozen=True, array_like=True, tag="e", tag_field="record", gc=False):
     """One thing that happened to one known customer; a record of topic `behaviour`.
 
     `time` is when it happened, in milliseconds since the epoch, UTC. `id` makes two deliveries the
@@ -28,7 +29,7 @@ class Event(msgspec.Struct, frozen=True, array_like=True, tag="e", tag_field="re
     fields: dict[str, Any]  # of Field: msgspec takes no union of str and bytes
 
 
-class Tick(msgspec.Struct, frozen=True, array_like=True, tag="t", tag_field="record"):
+class Tick(msgspec.Struct, frozen=True, array_like=True, tag="t", tag_field="record", gc=False):
     """The log's clock: every source has been read up to `time` (ms); what comes later with less is late."""
 
     time: int

@@ -67,7 +67,11 @@ class Wire:
 
     def fresh(self) -> bool:
         """Whether it is still open; a wire with something to read before anything was asked is not."""
-        return self._socket.fileno() >= 0 and not select.select([self._socket], [], [], 0)[0]
+        if self._socket.fileno() < 0:
+            return False
+        look = select.poll()  # select() knows no descriptor above 1,023
+        look.register(self._socket, select.POLLIN)
+        return not look.poll(0)
 
     def close(self) -> None:
         """Hang up."""

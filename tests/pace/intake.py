@@ -43,9 +43,9 @@ flow, take = intake.run_flow, intake.IntakeStage.take
 def usage():
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
-def measured(*args):
+def measured(*args, **named):
     began, clock = usage(), time.perf_counter()
-    flow(*args)
+    flow(*args, **named)
     used, clock = usage() - began, time.perf_counter() - clock
     most = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) // 1024
     print(json.dumps({"intake": used, "wall": clock, "rss": most}))
