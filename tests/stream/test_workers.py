@@ -147,6 +147,7 @@ def test_one_worker_then_four_then_one_with_kills_in_between_end_in_the_same_sta
         for each in four:
             each.end(signal.SIGTERM)
         last = stack.enter_context(worker(setup, "0/1"))
+        eventually(lambda: last.said("partitions 0, 1, 2, 3 of 4"))
         eventually(lambda: min(number(state, "kairos:watermarks", str(n)) for n in range(PARTITIONS)) == END)
         last.end(signal.SIGTERM)
     store = RedisStateStore(setup.redis, setup.project)
