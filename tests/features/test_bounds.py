@@ -1,6 +1,11 @@
 """What a state lets go to keep within its bounds: keys, values, detail, ids. Nothing else is lost."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -19,6 +24,7 @@ from features.row import cross, explain, row
 from tests.features.oracle import Past
 from tests.features.workshop import DAY, HOUR, NOON, folded, plan, sale
 
+ROOT = Path(__file__).parents[2]
 HEAD = 4_096
 """Bytes beside the bound and the ids: head, positions, how far families are thinned."""
 
@@ -351,3 +357,26 @@ def test_a_hundred_thousand_of_anything_keep_within_the_bounds(
             assert number == 1.0 if hash_key(kind) in living else np.isnan(number)
     if what == "burst":
         assert numbers[:7].tolist() == [100_000 // 7 + (n < 100_000 % 7) for n in range(7)]
+
+
+def answer() -> str:
+    """What a history that is too large comes to."""
+    p = small()
+    state = folded(p, told(1, 120, 40, 40))
+    crossed = cross(p, state, state.newest + HOUR, {"kind": ["k1", "k2", "k3"]}, state.newest)
+    numbers = row(p, state, state.newest + HOUR, state.newest)
+    whole = blake2b(state.seal() + numbers.tobytes() + crossed.tobytes()).digest()
+    return f"{state.degree} {whole.hex()}"
+
+
+def test_compiled_and_as_plain_python_the_same_bytes_and_numbers_come_out() -> None:
+    script = "from tests.features import test_bounds as t; print(t.answer())"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == answer()
