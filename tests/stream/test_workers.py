@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,26 +80,29 @@ def worker(setup: KioskSetup, name: str) -> Iterator[Running]:
         running.process.wait()
 
 
-@contextmanager
-def published(bus: Bus, messages: list[Message], seconds: float) -> Iterator[None]:
-    """The messages in their order, bit by bit, so that whatever ends ends in the middle of something."""
-    over = threading.Event()
-    pieces = 200
-    size = len(messages) // pieces + 1
+class Publisher:
+    """Publishes a log bit by bit up to a share of it, so that what ends ends in the middle of something."""
 
-    def publish() -> None:
-        for start in range(0, len(messages), size):
-            bus.publish(messages[start : start + size])
-            if over.wait(seconds / pieces):
-                return
+    def __init__(self, bus: Bus, messages: list[Message]) -> None:
+        self._bus, self._messages = bus, messages
+        self._share = 0.0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._publish)
+        self._thread.start()
 
-    thread = threading.Thread(target=publish)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    def upto(self, share: float) -> None:
+        self._share = share
+
+    def close(self) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _publish(self) -> None:
+        size, at = len(self._messages) // 200 + 1, 0
+        while at < len(self._messages) and not self._over.wait(0.03):
+            if at < self._share * len(self._messages):
+                self._bus.publish(self._messages[at : at + size])
+                at += size
 
 
 def by_day(logs: list[list[Any]]) -> list[Message]:
@@ -120,7 +123,8 @@ def test_one_worker_then_four_then_one_with_kills_in_between_end_in_the_same_sta
     def reached(partitions: range = range(PARTITIONS)) -> int:
         return min((number(state, "kairos:watermarks", str(n)) - MONDAY) // DAY for n in partitions)
 
-    with published(bus, by_day(logs), seconds=12), ExitStack() as stack:
+    with closing(Publisher(bus, by_day(logs))) as log, ExitStack() as stack:
+        log.upto(0.2)
         alone = stack.enter_context(worker(setup, "0/1"))
         eventually(lambda: reached() > 3, step_s=0.001)
         second = stack.enter_context(worker(setup, "0/1"))
@@ -128,17 +132,20 @@ def test_one_worker_then_four_then_one_with_kills_in_between_end_in_the_same_sta
         assert second.said(f"held by process {alone.process.pid} on")
         alone.end(signal.SIGKILL)
         at = reached()
+        log.upto(0.35)
         eventually(lambda: reached() > at + 1, step_s=0.001)
         four = [stack.enter_context(worker(setup, f"{n}/4")) for n in range(4)]
         eventually(lambda: all(each.said("waiting for behaviour:") for each in four))
         second.end(signal.SIGKILL)
         at = reached()
+        log.upto(0.5)
         eventually(lambda: reached() > at + 1, step_s=0.001)
         assert {name.decode() for name in state.hkeys(WORKERS_KEY)} == {
             *("behaviour", "behaviour-1", "behaviour-2", "behaviour-3"),
         }
         four[2].end(signal.SIGKILL)
         dead = number(state, "kairos:watermarks", "2")
+        log.upto(0.7)
         eventually(lambda: reached(range(2)) > (dead - MONDAY) // DAY + 1, step_s=0.001)
         assert number(state, "kairos:watermarks", "2") == dead, "nobody else writes the partition of the dead"
         four[2] = stack.enter_context(worker(setup, "2/4"))
@@ -147,6 +154,7 @@ def test_one_worker_then_four_then_one_with_kills_in_between_end_in_the_same_sta
         for each in four:
             each.end(signal.SIGTERM)
         last = stack.enter_context(worker(setup, "0/1"))
+        log.upto(1.0)
         eventually(lambda: last.said("partitions 0, 1, 2, 3 of 4"))
         eventually(lambda: min(number(state, "kairos:watermarks", str(n)) for n in range(PARTITIONS)) == END)
         last.end(signal.SIGTERM)
@@ -181,7 +189,8 @@ def test_who_was_stopped_too_long_writes_nothing_any_more(
     def watermark() -> int:
         return min(number(state, "kairos:watermarks", str(n)) for n in range(PARTITIONS))
 
-    with published(bus, by_day(logs), seconds=6), ExitStack() as stack:
+    with closing(Publisher(bus, by_day(logs))) as log, ExitStack() as stack:
+        log.upto(1.0)
         sleeper = stack.enter_context(worker(setup, "0/1"))
         eventually(lambda: watermark() > MONDAY, step_s=0.001)
         sleeper.process.send_signal(signal.SIGSTOP)
