@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from features.batch import hash_key
 from features.kernel.looking import read_cross, read_row
-from features.kernel.reading import derive
+from features.kernel.reading import derive, derive_rows
 from features.plan import Plan, RowTables
 from features.state import State
 
@@ -79,12 +79,18 @@ def cross(
         _read_keys(plan, state, at, keys, values)
     if len(tables.factors):
         beside = whole_row(plan, state, at) if (tables.derived < 0).any() else tables.defaults
-        flat = values.ravel()
-        for start in range(0, flat.size, len(tables.defaults)):
-            derive(tables.derived, tables.factors, len(tables.factors), tables.defaults, flat, start, beside)
+        count_derived = len(tables.factors)
+        derive_rows(tables.derived, tables.factors, count_derived, tables.defaults, values.ravel(), beside)
     _say_missing(tables, values)
     values[:, _missing(tables, at, watermark)] = np.nan
     return values[:, : tables.visible].astype(np.float32)
+
+
+def prepare(plan: Plan, state: State) -> None:
+    """Load what reading a row needs, or compile it, so that no request waits for that; any state will do."""
+    instant = state.newest + 2
+    row(plan, state, instant, instant)
+    cross(plan, state, instant, {match: ["any"] for match in plan.tables.matches}, instant)
 
 
 def explain(plan: Plan, state: State | None, at: int, watermark: int | None) -> list[Value]:

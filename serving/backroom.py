@@ -13,7 +13,9 @@ from events.bus import Bus
 from events.setup import Setup
 from events.topics import DECISIONS, layout
 from features.declare import Playbook, load
+from features.fold import empty
 from features.plan import Plan, compile_plan
+from features.row import prepare
 from features.store import StoreUnavailable
 from models import catalogue as catalogues
 from models.catalogue import Catalogue
@@ -144,6 +146,7 @@ class Backroom:
     def _read(self) -> None:
         self.playbook = load(self.setup.playbook)
         self.plan = compile_plan(self.playbook)
+        prepare(self.plan, empty(self.plan))
         self.catalogue = catalogues.load(self.setup.playbook, self.plan, self.setup.catalogue)
         del self.missing["catalogue"]
 
