@@ -74,7 +74,7 @@ def models(address: str) -> dict[str, Any]:
     return feed
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_from_feast_rows_to_a_model_that_serving_uses(replayed: tuple[Stack, int]) -> None:
     stack, decisions = replayed
     server = stack.parts["serve"].process.pid
