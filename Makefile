@@ -4,15 +4,15 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python; do \
 PY := .venv/bin/python
 READY := .venv/.ready
 
-.PHONY: demo test up env notebooks soak mutants lint lock clean help
+.PHONY: demo test up env kernel notebooks soak mutants lint lock clean help
 
-demo: env ## replay real shopping data through the real path; DEMO_ARGS="--days 60" for less of it
+demo: kernel ## replay real shopping data through the real path; DEMO_ARGS="--days 60" for less of it
 	$(PY) -m kairos demo $(DEMO_ARGS)
 
-test: env lint ## lint, types, and every test, real servers included
+test: kernel lint ## lint, types, and every test, real servers included
 	$(PY) -m pytest -q -n 2 --dist loadfile -m "not soak" $(TEST_ARGS)
 
-up: env ## the whole stack until Ctrl-C; a second start goes on where it stopped
+up: kernel ## the whole stack until Ctrl-C; a second start goes on where it stopped
 	$(PY) -m kairos up $(UP_ARGS)
 
 env: $(READY) ## the environment in .venv
@@ -25,7 +25,10 @@ $(READY): requirements.txt pyproject.toml
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-notebooks: env ## open the notebooks
+kernel: env ## compile what events and decisions pass through; half a minute, once
+	@$(PY) -m features.kernel
+
+notebooks: kernel ## open the notebooks
 	$(PY) -m jupyter lab experiments/notebooks
 
 lint: env ## style, then strict types
@@ -33,10 +36,10 @@ lint: env ## style, then strict types
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-soak: env ## what takes longer than `make test` may
+soak: kernel ## what takes longer than `make test` may
 	$(PY) -m kairos soak
 
-mutants: env ## every committed mutant must turn the tests red
+mutants: kernel ## every committed mutant must turn the tests red
 	$(PY) -m kairos mutants
 
 lock: ## pin every requirement anew, with hashes (needs uv on PATH)

@@ -4,6 +4,9 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import ClassVar, NamedTuple
 
+SHOWN = 20
+"""Names a hint lists at most; a playbook may have a thousand features."""
+
 
 class Refusal(Exception):
     """An error whose message tells people all they need: the command line shows it without a traceback.
@@ -66,7 +69,7 @@ class PlaybookRefused(Refusal):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The hint for an unknown name: the nearest known one, or all of them.
+    """The hint for an unknown name: the nearest known one, or the first few.
 
     >>> did_you_mean("amuont", ["store", "amount"])
     'did you mean amount?'
@@ -79,4 +82,5 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     guess = nearest(name, names)
     if guess:
         return f"did you mean {guess}?"
-    return f"known are {', '.join(names)}" if names else "none is declared"
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"known are {', '.join(names[:SHOWN])}{more}" if names else "none is declared"

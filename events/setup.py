@@ -83,3 +83,8 @@ class Setup(Protocol):
     def log_level(self) -> str:
         """Level of the log."""
         ...
+
+    @property
+    def cache_mb(self) -> int:
+        """Megabytes of states that a worker of the stream keeps in memory."""
+        ...

@@ -8,6 +8,7 @@ Path = tuple[str | int, ...]
 _HEADER = re.compile(r"\s*(\[\[?)\s*(.+?)\s*\]\]?\s*(#.*)?$")
 _KEY = re.compile(r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""")
 _INNER = re.compile(r"""[{,]\s*([\w-]+|"[^"]*"|'[^']*')\s*=""")
+_ELEMENT = re.compile(r"\s*\{|[^={\[]*=\s*\[\s*\{")
 _PART = re.compile(r"""[\w-]+|"[^"]*"|'[^']*'""")
 
 
@@ -26,6 +27,9 @@ class TomlPlaces:
     (3, 7)
     >>> places.line("purchase", "topic")  # not there: the line of what should hold it
     2
+    >>> places = TomlPlaces("columns = [\\n  { name = 'a' },\\n  { name = 'b', unit = 'c' },\\n]")
+    >>> places.line("columns", 1, "unit"), places.line("columns", 0, "unit")  # a table a line
+    (3, 2)
     """
 
     def __init__(self, text: str) -> None:
@@ -47,6 +51,7 @@ def _keys(text: str) -> Iterator[tuple[Path, int]]:
     table: Path = ()
     counts: dict[Path, int] = {}
     key: Path = ()
+    elements: dict[Path, int] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if header := _HEADER.match(line):
             parts = _parts(header[2])
@@ -65,8 +70,13 @@ def _keys(text: str) -> Iterator[tuple[Path, int]]:
         if found := _KEY.match(line):
             key = (*table, *_parts(found[1]))
             yield key, number
+        holder = key
+        if _ELEMENT.match(line):
+            holder = (*key, elements.get(key, 0))
+            elements[key] = elements.get(key, 0) + 1
+            yield holder, number
         for inner in _INNER.finditer(line):
-            yield (*key, *_parts(inner[1])), number
+            yield (*holder, *_parts(inner[1])), number
 
 
 def _parts(dotted: str) -> Path:

@@ -7,9 +7,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from experiments.attribution import Example
+from features.attribute_past import AttributePast
 from features.fold import decode
+from features.full_row import full_features, full_row
 from features.plan import Plan
-from features.row import row
 from models.record import DecisionRecord
 
 KEY = ["customer_id", "at"]
@@ -28,7 +29,7 @@ def moments(served: Iterable[DecisionRecord], plan: Plan) -> pd.DataFrame:
 
     Several decisions at one moment saw the same row, so one of them speaks for all. Errors: `OtherPlan`.
     """
-    features = [feature.name for feature in plan.customer_features]
+    features = [feature.name for feature in full_features(plan)]
     rows: dict[tuple[int, str], NDArray[np.float32]] = {}
     for record in served:
         if record.plan != plan.digest:
@@ -77,9 +78,19 @@ def stand_on(examples: Sequence[Example], table: pd.DataFrame, features: Sequenc
 
 
 def rows_of(
-    plan: Plan, states: Iterable[tuple[str, int, bytes]], instants: Sequence[tuple[str, int]]
+    plan: Plan,
+    states: Iterable[tuple[str, int, bytes]],
+    instants: Sequence[tuple[str, int]],
+    past: AttributePast | None = None,
 ) -> NDArray[np.float32]:
-    """The rows of folded states at chosen instants, (n, F), without Feast: for quick looks at the past."""
+    """The rows of folded states at chosen instants, (n, F), without Feast: for quick looks at the past.
+
+    Attributes come from `past`; without it no batch table was ever loaded.
+    """
+    past = past or AttributePast.none(plan)
     blobs = {(customer, at): blob for customer, at, blob in states}
-    rows = [row(plan, decode(plan, blobs[customer, at]), at, at) for customer, at in instants]
-    return np.array(rows, dtype=np.float32).reshape(len(rows), len(plan.customer_features))
+    rows = [
+        full_row(plan, decode(plan, blobs[customer, at]), past.held(customer, at), at, at)
+        for customer, at in instants
+    ]
+    return np.array(rows, dtype=np.float32).reshape(len(rows), len(full_features(plan)))

@@ -7,16 +7,24 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from events.contract import Contracts, load_contracts
 from events.faults import Fault, PlaybookRefused
-from features.declare_aggregate import read_aggregate
+from features.attribute import AttributeTable
+from features.declare_aggregate import read_aggregate, with_total
+from features.declare_attribute import read_attributes
+from features.declare_ratio import read_ratio
 from features.declare_trigger import Absence, Trigger, read_trigger
-from features.feature import Aggregate, Feature, expand
+from features.feature import Aggregate, Derived, Feature, expand, stored
+from features.memory import MEMORY, MEMORY_LEAST, MEMORY_MOST, memory_at_least
 from features.table import NAME, File, Table
 
-__all__ = ["Absence", "Aggregate", "Feature", "Playbook", "Trigger", "load"]
+__all__ = ["Absence", "Aggregate", "Derived", "Feature", "Playbook", "Trigger", "features_of", "load", "read"]
 
 
 class Playbook(NamedTuple):
-    """A business as its people declare it; `freshness_ms` is the limit of values that declare none."""
+    """A business as its people declare it; `freshness_ms` is the limit of values that declare none.
+
+    `aggregates` are the declared ones and, behind each family with shares, its total; `ratios` are features
+    already. `memory_bytes` bounds what is stored of one customer.
+    """
 
     name: str
     timezone: str
@@ -26,17 +34,47 @@ class Playbook(NamedTuple):
     aggregates: tuple[Aggregate, ...]
     triggers: tuple[Trigger, ...]
     folder: Path
+    memory_bytes: int = MEMORY
+    ratios: tuple[Feature, ...] = ()
+    attributes: tuple[AttributeTable, ...] = ()
+
+
+def features_of(playbook: Playbook) -> tuple[tuple[Feature, ...], tuple[Feature, ...]]:
+    """The features of a customer's row and those of a cross row, in order.
+
+    Visible ones come first as declared, ratios behind the others, then the hidden ones they are made of.
+    """
+    visible = [feature for aggregate in playbook.aggregates for feature in expand(aggregate)]
+    visible += playbook.ratios
+    shown = {feature.name for feature in visible}
+    read = {name for feature in visible if feature.derived for name in feature.derived[:2]}
+    hidden = [
+        feature._replace(hidden=True)
+        for aggregate in playbook.aggregates
+        for feature in stored(aggregate)
+        if feature.name in read and feature.name not in shown
+    ]
+    every = (*visible, *hidden)
+    return tuple(f for f in every if f.match is None), tuple(f for f in every if f.match is not None)
 
 
 def load(folder: Path) -> Playbook:
-    """Read `playbook.toml`, `events.toml` and `triggers.toml` of the folder.
+    """Read `playbook.toml`, `events.toml`, `triggers.toml` and `attributes.toml` of the folder.
 
     Errors: `PlaybookRefused` with every fault of every file.
     """
+    playbook, faults = read(folder)
+    if faults:
+        raise PlaybookRefused(faults)
+    return playbook
+
+
+def read(folder: Path) -> tuple[Playbook, list[Fault]]:
+    """The playbook of the folder as far as it can be understood, and every fault of these files."""
     contracts, faults = load_contracts(folder)
     file = File(folder, "playbook.toml", faults)
     top = file.top()
-    file.only("aggregate")
+    file.only("aggregate", "ratio")
     name = top.identifier("name")
     timezone = top.text("timezone", "UTC")
     try:
@@ -45,22 +83,75 @@ def load(folder: Path) -> Playbook:
         top.fault("timezone", "a time zone such as America/New_York", repr(timezone))
     lateness = top.duration("lateness", "1d")
     freshness = top.duration("freshness", "2d")
+    memory = top.size("memory", MEMORY, MEMORY_LEAST, MEMORY_MOST)
     top.done()
-    aggregates = [read_aggregate(table, contracts, freshness) for table in file.tables("aggregate")]
-    _unique("aggregate", file.tables("aggregate"))
-    features = [feature for aggregate in aggregates for feature in expand(aggregate)]
-    faults.extend(_clashes(features, file.name))
+    aggregates, ratios = _features(file, contracts, freshness)
+    known = file.readable
     file = File(folder, "triggers.toml", faults, mandatory=False)
     file.top().done()
     file.only("trigger")
-    plain = [feature.name for feature in features if feature.match is None]
+    visible = [feature for aggregate in aggregates for feature in expand(aggregate)]
+    plain = [f.name for f in (*visible, *ratios) if f.match is None] if known else None
     triggers = [read_trigger(table, contracts, plain) for table in file.tables("trigger")]
     _unique("trigger", file.tables("trigger"))
-    if faults:
-        raise PlaybookRefused(faults)
-    return Playbook(
-        name, timezone, lateness, freshness, contracts, tuple(aggregates), tuple(triggers), folder.resolve()
+    attributes = read_attributes(folder, contracts, [f.name for f in (*visible, *ratios)], faults)
+    playbook = Playbook(
+        name,
+        timezone,
+        lateness,
+        freshness,
+        contracts,
+        aggregates,
+        tuple(triggers),
+        folder.resolve(),
+        memory,
+        ratios,
+        attributes,
     )
+    least = smallest_memory(playbook)
+    if memory < least:
+        hint = "declare fewer aggregates, or let it be larger"
+        top.fault("memory", f"{least:,} bytes or more for these aggregates", f"{memory:,} bytes", hint)
+    return playbook, faults
+
+
+def smallest_memory(playbook: Playbook) -> int:
+    """The fewest bytes a customer's state fits in: every aggregate at its coarsest, families empty."""
+    return sum(memory_at_least(a) for a in playbook.aggregates if a.of in ("customer", "pair"))
+
+
+def _features(
+    file: File, contracts: Contracts, freshness: int
+) -> tuple[tuple[Aggregate, ...], tuple[Feature, ...]]:
+    """The aggregates with their totals, and the ratios; no two features of one name."""
+    aggregates: list[Aggregate] = []
+    owners: dict[str, str] = {}
+    known: dict[str, Feature] = {}
+    tables = file.tables("aggregate")
+    _unique("aggregate", tables)
+    declared = {table.raw.get("name") for table in tables if isinstance(table.raw.get("name"), str)}
+    for table in tables:
+        mine = with_total(read_aggregate(table, contracts, freshness), contracts)
+        for aggregate in mine:
+            if aggregate is not mine[0] and aggregate.name in declared:
+                found = f"another [[aggregate]] {aggregate.name}"
+                table.fault(
+                    "name", "a name whose _total is free, as its shares keep one", found, "rename one"
+                )
+            aggregates.append(aggregate)
+            features = {feature.name: feature for feature in (*stored(aggregate), *expand(aggregate))}
+            _clashes(table, aggregate.name, features, owners)
+            known |= features
+    tables = file.tables("ratio")
+    _unique("ratio", tables)
+    names = {table.raw["name"] for table in tables if isinstance(table.raw.get("name"), str)}
+    ratios = []
+    for table in tables:
+        ratio = read_ratio(table, known, names)
+        if ratio is not None:
+            _clashes(table, ratio.name, [ratio.name], owners)
+            ratios.append(ratio)
+    return tuple(aggregates), tuple(ratios)
 
 
 def _unique(what: str, tables: Iterable[Table]) -> None:
@@ -73,12 +164,12 @@ def _unique(what: str, tables: Iterable[Table]) -> None:
             seen.add(name)
 
 
-def _clashes(features: Iterable[Feature], file: str) -> list[Fault]:
-    owners: dict[str, str] = {}
-    faults = []
-    for feature in features:
-        owner = owners.setdefault(feature.name, feature.aggregate)
-        if owner != feature.aggregate:
-            found = f"{feature.name} from both {owner} and {feature.aggregate}"
-            faults.append(Fault(file, "", "a name for each feature of its own", found, "rename one"))
-    return faults
+def _clashes(table: Table, owner: str, names: Iterable[str], owners: dict[str, str]) -> None:
+    """Note features whose names another declaration has given already."""
+    for name in names:
+        other = owners.setdefault(name, owner)
+        if other != owner:
+            table.fault(
+                "name", "a name for each feature of its own", f"{name}, which {other} has", "rename one"
+            )
+            return  # the others clash for the same reason

@@ -30,13 +30,16 @@ class Trigger(NamedTuple):
     cooldown_ms: int
 
 
-def read_trigger(table: Table, contracts: Contracts, features: Iterable[str]) -> Trigger:
-    """The trigger; `features` are the names its condition may use beside the fields of its event."""
+def read_trigger(table: Table, contracts: Contracts, features: Iterable[str] | None) -> Trigger:
+    """The trigger; `features` are the names its condition may use beside the fields of its event.
+
+    None: they are not known, as their file cannot be read, and the condition is not checked.
+    """
     name = table.identifier("name")
     table.name = f"[[trigger]] {name}" if name else table.name
     on = table.one_of("on", contracts.types, "a type of event of events.toml")
     when = table.optional_text("when")
-    if when and on:
+    if when and on and features is not None:
         names: dict[str, Kind] = dict.fromkeys(features, "number")
         check_condition(table, "when", when, names | event_names(contracts, on, "event."))
     inner = table.table("unless")

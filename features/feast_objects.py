@@ -8,7 +8,7 @@ and nowhere else.
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,8 +19,15 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from events.faults import Refusal
-from features.feast_store import BLOB_FIELD, FEATURE, JOIN_KEY, VIEW, field_of
-from features.feast_view import NEVER
+from features.attribute import AttributeTable
+from features.attribute_fields import columns_of
+from features.attribute_history import fit_history, history_path, loaded_in
+from features.attribute_store import RedisAttributeStore
+from features.duration import render_duration
+from features.feast_difference import ROW_VIEW, SERVICE, Described, differences, refuse_collisions
+from features.feast_store import FEATURE, JOIN_KEY, VIEW
+from features.feast_view import NEVER, loaded_name
+from features.full_row import full_features
 from features.plan import Plan
 from features.spine import write_spine
 
@@ -37,16 +44,17 @@ with _quiet():
     from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, RequestSource
     from feast.on_demand_feature_view import OnDemandFeatureView
     from feast.transformation.python_transformation import PythonTransformation
-    from feast.types import Bytes, Float32, Int64
+    from feast.types import Bool, Bytes, FeastType, Float32, Float64, Int64, String
     from feast.value_type import ValueType
 
-ROW_VIEW = "customer_features"
-SERVICE = "customer_row"
 _TAG = "plan"
-
-
-class FieldsCollide(Refusal):
-    """Two features would share a field of Redis; rename one."""
+_TYPES: Mapping[str | None, "FeastType"] = {
+    "decimal": Float64,
+    "integer": Int64,
+    "category": String,
+    "boolean": Bool,
+    None: Bytes,
+}
 
 
 class NotInSpine(Refusal):
@@ -61,6 +69,9 @@ class FeastDoor:
 
     def __init__(self, plan: Plan, *, project: str, redis_url: str, run_dir: Path) -> None:
         self.plan = plan
+        self.tables = plan.playbook.attributes
+        self._run_dir = run_dir
+        self._redis = redis_url
         self.folder = (run_dir / "feast").resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.spine = self.folder / "customer_state.parquet"
@@ -84,35 +95,27 @@ class FeastDoor:
     def apply(self) -> list[str]:
         """Bring the registry to what the plan says; what changed, a line each (+ new, ~ changed, - gone).
 
-        Applying again changes nothing and answers no line. Errors: `FieldsCollide`.
+        Applying again changes nothing and answers no line. The values of a view that is gone stay where they
+        are. Errors: `FieldsCollide`.
         """
         refuse_collisions(self.plan)
         if not self.spine.exists():
             write_spine(self.spine, [])
+        for table in self.tables:
+            fit_history(history_path(self._run_dir, table.name), table)
+        objects = self._objects()
         with _quiet():
-            lines = self._difference()
+            before, after = self._registered(), _described(objects)
+            lines = differences(before, after)
             if lines:
-                self.store.apply(self._objects())
+                self.store.apply(objects)
+            for view in sorted(before.keys() - after.keys()):
+                self.store.delete_feature_view(view)
         return lines
 
-    def _difference(self) -> list[str]:
-        views = {view.name: view for view in self.store.list_on_demand_feature_views(allow_cache=False)}
-        names = {feature.name for feature in self.plan.customer_features}
-        if ROW_VIEW not in views:
-            return [
-                f"+ entity customer, joined by {JOIN_KEY}",
-                f"+ view {VIEW}: {FEATURE}",
-                *(f"+ view {ROW_VIEW}: {feature.name}" for feature in self.plan.customer_features),
-                f"+ service {SERVICE}",
-            ]
-        view = views[ROW_VIEW]
-        before = {field.name for field in view.features}
-        lines = [f"- view {ROW_VIEW}: {name}" for name in sorted(before - names)]
-        lines += [f"+ view {ROW_VIEW}: {name}" for name in sorted(names - before)]
-        tag = self._tag()
-        if view.tags.get(_TAG) != tag:
-            lines.append(f"~ view {ROW_VIEW}: from plan {view.tags.get(_TAG)} to {tag}")
-        return lines
+    def _registered(self) -> Described:
+        views = self.store.list_feature_views(allow_cache=False)
+        return _described([*views, *self.store.list_on_demand_feature_views(allow_cache=False)])
 
     def _tag(self) -> str:
         return f"{self.plan.digest} {self.plan.playbook.folder}"
@@ -132,23 +135,39 @@ class FeastDoor:
             source=source,
             description="the folded state of a customer, written by the stream",
         )
-        moment = RequestSource(
-            name="moment", schema=[Field(name="as_of", dtype=Int64), Field(name="watermark", dtype=Int64)]
-        )
+        tables = [self._view(table, customer) for table in self.tables]
+        given = ["as_of", "watermark", *(loaded_name(table.name) for table in self.tables)]
+        moment = RequestSource(name="moment", schema=[Field(name=name, dtype=Int64) for name in given])
         transformation = PythonTransformation(
             udf=_function(str(self.plan.playbook.folder), self.plan.digest),
             udf_string=f"features.feast_view.columns, plan {self.plan.digest}",
         )
         rows = OnDemandFeatureView(
             name=ROW_VIEW,
-            sources=[state, moment],
-            schema=[Field(name=feature.name, dtype=Float32) for feature in self.plan.customer_features],
+            sources=[state, *tables, moment],
+            schema=[Field(name=name, dtype=Float32) for name in self._names()],
             feature_transformation=transformation,
             mode="python",
             description="the customer's row at the instant as_of, as serving computes it",
             tags={_TAG: self._tag()},
         )
-        return [customer, state, rows, FeatureService(name=SERVICE, features=[rows])]
+        return [customer, state, *tables, rows, FeatureService(name=SERVICE, features=[rows])]
+
+    def _view(self, table: AttributeTable, customer: Any) -> Any:
+        path = history_path(self._run_dir, table.name)
+        fields = [Field(name=name, dtype=_TYPES[kind]) for name, kind in columns_of(table)]
+        return FeatureView(
+            name=table.name,
+            entities=[customer],
+            # No time to live: that a row is too old is for the row to say, else it would read as none at all.
+            ttl=timedelta(0),
+            schema=[Field(name=JOIN_KEY, dtype=String), *fields],
+            source=FileSource(
+                name=f"{table.name}_history", path=str(path), timestamp_field="event_timestamp"
+            ),
+            description=table.purpose,
+            tags={"purpose": table.purpose, "freshness": render_duration(table.freshness_ms)},
+        )
 
     def online_rows(self, customers: Sequence[str], as_of: int, watermark: int | None) -> NDArray[np.float32]:
         """The rows of the customers at `as_of` (ms) from the online store, in the order of the plan.
@@ -156,7 +175,8 @@ class FeastDoor:
         `watermark` (ms): up to when the log has been read; None: never, so every value is missing.
         """
         mark = NEVER if watermark is None else watermark
-        entities = [{JOIN_KEY: customer, "as_of": as_of, "watermark": mark} for customer in customers]
+        moment = {"as_of": as_of, "watermark": mark} | self._loaded_online()
+        entities = [{JOIN_KEY: customer} | moment for customer in customers]
         with _quiet():
             service = self.store.get_feature_service(SERVICE)
             answer = self.store.get_online_features(features=service, entity_rows=entities).to_dict()
@@ -165,8 +185,8 @@ class FeastDoor:
     def historical_rows(self, moments: pd.DataFrame) -> pd.DataFrame:
         """`moments` (`customer_id`, `at` ms, what else it has) and a column for each feature, row for row.
 
-        The rows are those of the log cut before `at`; the spine must hold every (customer_id, at).
-        Errors: `NotInSpine`.
+        The rows are those of the log cut before `at`, with the attributes that counted then; the spine must
+        hold every (customer_id, at). Errors: `NotInSpine`.
         """
         self._refuse_strangers(moments)
         asked = pd.DataFrame(
@@ -177,6 +197,10 @@ class FeastDoor:
                 "watermark": moments["at"].to_numpy(dtype="int64"),
                 "place": np.arange(len(moments), dtype="int64"),
             }
+            | {
+                loaded_name(table.name): np.full(len(moments), _moment(loaded), dtype="int64")
+                for table, loaded in self._loaded_in_the_past()
+            }
         )
         with _quiet():
             service = self.store.get_feature_service(SERVICE)
@@ -186,8 +210,17 @@ class FeastDoor:
         found = pd.DataFrame(rows, columns=list(self._names()), index=moments.index)
         return pd.concat([moments, found], axis=1)
 
+    def _loaded_online(self) -> dict[str, int]:
+        store = RedisAttributeStore(self._redis, self.store.project)
+        loaded = store.loaded(self.tables)
+        store.close()
+        return {loaded_name(table.name): _moment(at) for table, at in zip(self.tables, loaded, strict=True)}
+
+    def _loaded_in_the_past(self) -> list[tuple[AttributeTable, int | None]]:
+        return [(table, loaded_in(history_path(self._run_dir, table.name))) for table in self.tables]
+
     def _names(self) -> tuple[str, ...]:
-        return tuple(feature.name for feature in self.plan.customer_features)
+        return tuple(feature.name for feature in full_features(self.plan))
 
     def _rows(self, columns: Mapping[str, Any], count: int) -> NDArray[np.float32]:
         rows = np.array([columns[name] for name in self._names()], dtype=np.float32).T
@@ -208,20 +241,16 @@ class FeastDoor:
                 )
 
 
-def refuse_collisions(plan: Plan) -> None:
-    """Check that no two features of the customer's hash share a field, which are named by 32 bit hashes.
+def _moment(at: int | None) -> int:
+    return NEVER if at is None else at
 
-    Errors: `FieldsCollide`.
-    """
-    owners = {BLOB_FIELD: f"{VIEW}:{FEATURE}"}
-    for feature in plan.customer_features:
-        field = field_of(ROW_VIEW, feature.name)
-        if field in owners:
-            raise FieldsCollide(
-                f"expected a field of Redis for each feature, found {field.hex()} for both {owners[field]} "
-                f"and {ROW_VIEW}:{feature.name}; rename one"
-            )
-        owners[field] = f"{ROW_VIEW}:{feature.name}"
+
+def _described(objects: Sequence[Any]) -> Described:
+    return {
+        view.name: ({field.name: str(field.dtype) for field in view.features}, dict(view.tags))
+        for view in objects
+        if isinstance(view, FeatureView | OnDemandFeatureView)
+    }
 
 
 def _function(folder: str, digest: str) -> Any:

@@ -55,7 +55,7 @@ def encode_blob_value(blob: bytes) -> bytes:
     >>> encode_blob_value(b"xy"), decode_blob_value(b"\\n\\x02xy")
     (b'\\n\\x02xy', b'xy')
     """
-    return b"\x0a" + _varint(len(blob)) + blob
+    return b"\x0a" + varint(len(blob)) + blob
 
 
 def decode_blob_value(value: bytes | None) -> bytes | None:
@@ -81,11 +81,12 @@ def decode_blob_value(value: bytes | None) -> bytes | None:
 def encode_timestamp(ms: int) -> bytes:
     """The instant as a protobuf `Timestamp`."""
     seconds, rest = divmod(ms, 1000)
-    encoded = b"\x08" + _varint(seconds) if seconds else b""
-    return encoded + (b"\x10" + _varint(rest * 1_000_000) if rest else b"")
+    encoded = b"\x08" + varint(seconds) if seconds else b""
+    return encoded + (b"\x10" + varint(rest * 1_000_000) if rest else b"")
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """A whole number as protobuf writes it."""
     encoded = bytearray()
     while value > 0x7F:
         encoded.append(value & 0x7F | 0x80)

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from features.attribute_fields import columns_of, versions_of
+from features.attributes import Held
 from features.declare import load
-from features.fold import decode
+from features.fold import UnknownPlan, decode
+from features.full_row import full_features, full_row
 from features.plan import Plan, compile_plan
-from features.row import row
 
 NEVER = -1
 """A watermark for "the log was never read": an int64 column has no better word."""
@@ -36,15 +38,37 @@ def plan_of(folder: str, digest: str) -> Plan:
     return plan
 
 
+def loaded_name(table: str) -> str:
+    """The name under which a moment says from when on a batch table counts as loaded (ms, or `NEVER`)."""
+    return f"{table}_loaded"
+
+
 def columns(folder: str, digest: str, inputs: Mapping[str, Sequence[Any]]) -> dict[str, list[np.float32]]:
     """Rows as columns of float32: `inputs` holds lists `blob`, `as_of` and `watermark` (ms, or `NEVER`).
 
-    A customer without a blob is unseen. Errors: those of `decode` and `row`.
+    Of each table of attributes it holds the columns of its view and its `loaded_name`. A customer without a
+    blob is unseen; of one whose state the stream has not taken over yet after a change of the playbook, every
+    value of behaviour is missing. Errors: `BlobDamaged`, and those of `full_row`.
     """
     plan = plan_of(folder, digest)
     rows = []
-    for blob, as_of, watermark in zip(inputs["blob"], inputs["as_of"], inputs["watermark"], strict=True):
-        state = None if not blob or blob == _SAMPLE else decode(plan, blob)
-        rows.append(row(plan, state, int(as_of), None if watermark == NEVER else int(watermark)))
-    table = np.array(rows, dtype=np.float32).reshape(len(rows), len(plan.customer_features))
-    return {feature.name: list(table[:, n]) for n, feature in enumerate(plan.customer_features)}
+    for place, blob in enumerate(inputs["blob"]):
+        as_of, watermark = int(inputs["as_of"][place]), int(inputs["watermark"][place])
+        try:
+            state = None if not blob or blob == _SAMPLE else decode(plan, blob)
+        except UnknownPlan:
+            state, watermark = None, NEVER
+        held = _held(plan, inputs, place)
+        rows.append(full_row(plan, state, held, as_of, None if watermark == NEVER else watermark))
+    features = full_features(plan)
+    table = np.array(rows, dtype=np.float32).reshape(len(rows), len(features))
+    return {feature.name: list(table[:, n]) for n, feature in enumerate(features)}
+
+
+def _held(plan: Plan, inputs: Mapping[str, Sequence[Any]], place: int) -> Held:
+    tables = plan.playbook.attributes
+    loaded = [int(inputs[loaded_name(table.name)][place]) for table in tables]
+    return Held(
+        tuple(None if each == NEVER else each for each in loaded),
+        tuple(versions_of(table, [inputs[name][place] for name, _ in columns_of(table)]) for table in tables),
+    )

@@ -2,34 +2,40 @@
 
 **The law.** States of disjoint sets of events form a commutative monoid: `merge` is associative and
 commutative, and folding a log is merging its singletons. So late events, backfill, rescaling and any
-batching give the same state, and `encode` the same bytes. It holds because everything kept is a sum, a
-minimum or a maximum over the events of a piece of time (see `features.tiles`), and because which piece an
-event belongs to follows from its own time and the newest time alone.
+batching give the same state, and the same bytes. It holds because everything kept is a sum, a minimum or a
+maximum over the events of a piece of time (see `features.kernel.tiles`), and because which piece an event
+belongs to follows from its own time and the newest time alone. Past a declared bound (bytes of a customer,
+keys of a family, values of a sample) detail is let go and the state says so; then the law holds of what was
+kept.
 """
 
 import enum
-from typing import Any
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
 
-import mmh3
+import numpy as np
+from numpy.typing import NDArray
 
 from events.envelope import Event
-from features.bank import COUNT, SUM
-from features.merge import merge, settle
+from features.batch import Batch, batch_of
+from features.kernel.folding import BEHIND, FOLDED, LATE, REPEAT, fixed_size, fold_states
 from features.plan import Plan
-from features.state import BlobDamaged, State, UnknownPlan, pack, unpack
-from features.tiles import HALF_LIVES_KEPT, add, bounds, decay, new_cell, risen
+from features.state import BlobDamaged, State, UnknownPlan, open_state
 
 __all__ = [
     "BlobDamaged",
     "Fate",
+    "Folded",
     "State",
     "UnknownPlan",
     "decode",
     "empty",
     "encode",
     "fold",
+    "fold_batch",
+    "fold_log",
     "merge",
-    "settle",
 ]
 
 
@@ -43,99 +49,99 @@ class Fate(enum.Enum):
     IRRELEVANT = "irrelevant"
 
 
-def empty(plan: Plan) -> State:
-    """The state of a customer to whom nothing has happened: the monoid's neutral element."""
-    return State(plan.digest, len(plan.banks))
+IRRELEVANT = 4
+FATES = {
+    FOLDED: Fate.FOLDED,
+    REPEAT: Fate.REPEAT,
+    LATE: Fate.LATE,
+    BEHIND: Fate.BEHIND,
+    IRRELEVANT: Fate.IRRELEVANT,
+}
+
+
+class Folded(NamedTuple):
+    """What a batch came to: each customer's new bytes, and of each event what became of it.
+
+    `fates` are keys of `FATES`; `probes[probe_rows[n]]` are the features that triggers read just after event
+    n (-1: nobody reads any), in the order of `plan.triggers.columns`.
+    """
+
+    blobs: list[bytes]
+    fates: NDArray[np.uint8]
+    probes: NDArray[np.float64]
+    probe_rows: NDArray[np.int64]
+
+
+def fold_batch(
+    plan: Plan,
+    blobs: Sequence[bytes | None],
+    events: Sequence[Event],
+    owners: Sequence[int],
+    partitions: Sequence[int],
+    positions: Sequence[int],
+) -> Folded:
+    """Fold events into states in one compiled pass, each customer's in the order given.
+
+    `blobs[c]` is the state of customer c, None for nobody known; event n is of customer owners[n] and
+    stands at `positions[n]` of `partitions[n]` of the log: what is at or below a state's position is
+    skipped, so that reading a piece of log again changes nothing.
+    """
+    batch = batch_of(plan, events, owners, len(blobs), partitions, positions)
+    fates = np.empty(len(batch.order), dtype=np.uint8)
+    probes = np.full((batch.probes, len(plan.triggers.columns)), np.nan, dtype=np.float64)
+    made = _run(plan, blobs, None, batch, fates, probes)
+    every = np.full(len(events), IRRELEVANT, dtype=np.uint8)
+    every[batch.order] = fates
+    rows = np.full(len(events), -1, dtype=np.int64)
+    rows[batch.order] = batch.events[:, 6]
+    return Folded(made, every, probes, rows)
 
 
 def fold(plan: Plan, state: State, event: Event, partition: int, position: int) -> Fate:
-    """Fold one event of the log into the state, in place.
-
-    `position` is the event's place in `partition` of the log: what is at or below the applied position is
-    skipped, so that reading a piece of log again changes nothing. An irrelevant event leaves no trace.
-    """
-    program = plan.programs.get(event.type)
-    if program is None:
+    """Fold one event of the log into the state, in place; `fold_batch` folds many for the price of a few."""
+    if event.type not in plan.programs:
         return Fate.IRRELEVANT
-    if position <= state.applied.get(partition, -1):
-        return Fate.BEHIND
-    state.applied[partition] = position
-    time, newest = event.time, state.newest
-    oldest = newest - plan.lateness_ms
-    if time < oldest:
-        return Fate.LATE
-    mark = mmh3.hash64(f"{event.type}\0{event.id}", signed=False)[0]
-    recent = state.recent
-    # A mark older than `oldest` counts as forgotten whether or not the state has been settled since.
-    if mark in recent and recent[mark] >= oldest:
-        return Fate.REPEAT
-    recent[mark] = time
-    if time > newest:
-        state.newest = newest = time
-    age, fields, banks = newest - time, event.fields, state.banks
-    if age:
-        state.ordered = False
-    truths = [condition(fields) for condition in program.conditions]
-    for (
-        bank,
-        number,
-        where,
-        value_of,
-        by,
-        shape,
-        tiles,
-        width,
-        window,
-        ever,
-        first,
-        last,
-        latest,
-        halves,
-    ) in program.steps:
-        if where >= 0 and truths[where] is not True:
-            continue
-        value: Any = 0
-        if value_of is not None and (value := fields.get(value_of)) is None:
-            continue
-        key: Any = ""
-        if by is not None and (key := fields.get(by)) is None:
-            continue
-        cells = banks[number]
-        cell = cells.get(key)
-        if cell is None:
-            cell = cells[key] = new_cell(bank)
-        if tiles >= 0:
-            place = time >> width << 3
-            if age > window:
-                place = risen(bank, place, bounds(bank, newest))
-            if place >= 0:
-                kept = cell[tiles]
-                # The two commonest shapes are written out: a call costs more than what it does.
-                if shape == SUM:
-                    kept[place] = kept.get(place, 0) + value
-                elif shape == COUNT:
-                    kept[place] = kept.get(place, 0) + 1
-                else:
-                    add(kept, place, 1, value, shape)
-        if ever >= 0:
-            add(cell[ever], 0, 1, value, shape)
-        if first >= 0 and not 0 <= cell[first] <= time:
-            cell[first] = time
-        if last >= 0 and time > cell[last]:
-            cell[last] = time
-        if latest >= 0 and (time, mark) > (cell[latest][0], cell[latest][1]):
-            cell[latest] = [time, mark, value]
-        for slot, length, decayed in halves:
-            interval, weight = decay(time, length)
-            if interval >= newest // length - HALF_LIVES_KEPT:
-                add(cell[slot], interval, round(weight), round(weight * value), decayed)
-    return Fate.FOLDED
+    return FATES[int(fold_log(plan, state, [event], partition, [position]).fates[0])]
+
+
+def fold_log(
+    plan: Plan, state: State, events: Sequence[Event], partition: int, positions: Sequence[int]
+) -> Folded:
+    """Fold a piece of one customer's log into the state, in place, in one pass."""
+    count = len(events)
+    folded = fold_batch(plan, [state.seal()], events, [0] * count, [partition] * count, positions)
+    state.become(folded.blobs[0])
+    return folded
+
+
+def merge(plan: Plan, a: State, b: State) -> State:
+    """The state of the events of both, which must have none in common; both are left as they are.
+
+    What triggers remember is no part of the law: of each trigger's memory the greater is kept.
+    Errors: `UnknownPlan` when either was folded under another plan.
+    """
+    for state in (a, b):
+        if state.digest != plan.digest:
+            raise UnknownPlan(state.digest, plan.digest)
+    (made,) = _run(plan, [a.seal()], [b.seal()], _NOTHING, *_NO_ANSWERS)
+    both = State(made)
+    for name, memory in b.memory.items():
+        both.memory[name] = max(both.memory.get(name, memory), memory)
+    both.seal()
+    return both
+
+
+def empty(plan: Plan) -> State:
+    """The state of a customer to whom nothing has happened: the monoid's neutral element."""
+    (blob,) = _run(plan, [None], None, _NOTHING, *_NO_ANSWERS)
+    return State(blob)
 
 
 def encode(plan: Plan, state: State) -> bytes:
-    """The state's canonical bytes; settles it first."""
-    settle(plan, state)
-    return pack(state)
+    """The state's canonical bytes."""
+    if state.digest != plan.digest:
+        raise UnknownPlan(state.digest, plan.digest)
+    return state.seal()
 
 
 def decode(plan: Plan, blob: bytes) -> State:
@@ -143,4 +149,58 @@ def decode(plan: Plan, blob: bytes) -> State:
 
     Errors: `BlobDamaged`; `UnknownPlan` when it was folded under another plan.
     """
-    return unpack(blob, plan.digest)
+    return open_state(blob, plan.digest)
+
+
+def _run(
+    plan: Plan,
+    blobs: Sequence[bytes | None],
+    others: Sequence[bytes] | None,
+    batch: Batch,
+    fates: NDArray[np.uint8],
+    probes: NDArray[np.float64],
+) -> list[bytes]:
+    buf, starts = _joined(blobs)
+    other, other_starts = _joined(others if others is not None else [None] * len(blobs))
+    tables, rows = plan.tables, plan.row_tables
+    out, ends = fold_states(
+        *tables[:4],
+        plan.steps,
+        plan.types,
+        rows.defaults,
+        rows.derived,
+        rows.factors,
+        plan.probed,
+        plan.limits,
+        buf,
+        starts,
+        other,
+        other_starts,
+        batch.groups,
+        batch.events.ravel(),
+        batch.flat,
+        fates,
+        probes,
+        np.empty(fixed_size(len(plan.banks)), dtype=np.int64),
+        rows.defaults.copy(),
+    )
+    places = np.asarray(ends).tolist()
+    whole = np.asarray(out)[: places[-1]].tobytes()
+    return [whole[a:b] for a, b in pairwise(places)]
+
+
+def _joined(blobs: Sequence[bytes | None]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    starts = np.zeros(len(blobs) + 1, dtype=np.int64)
+    np.cumsum([0 if blob is None else len(blob) for blob in blobs], out=starts[1:])
+    joined = bytearray().join([blob for blob in blobs if blob])
+    return np.frombuffer(joined or bytearray(1), dtype=np.uint8)[: len(joined)], starts
+
+
+_NOTHING = Batch(
+    np.zeros(0, dtype=np.int64),
+    np.zeros(2, dtype=np.int64),
+    np.zeros((0, 7), dtype=np.int64),
+    np.zeros(0, dtype=np.int64),
+    0,
+)
+_NO_ANSWERS: Any = (np.zeros(0, dtype=np.uint8), np.zeros((0, 0), dtype=np.float64))

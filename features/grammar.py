@@ -31,6 +31,17 @@ def parse(text: str) -> Any:
         raise _unreadable(text, error) from None
 
 
+def names_in(text: str) -> set[str]:
+    """Every name the expression speaks of, up to its first dot.
+
+    Errors: `BadExpression`.
+
+    >>> sorted(names_in("spend > 2 * coalesce(visits, 0) && event.store in ['a', 'b']"))
+    ['event', 'spend', 'visits']
+    """
+    return {str(tree.children[0]) for tree in parse(text).find_data("ident")}
+
+
 def _unreadable(text: str, error: CELParseError) -> BadExpression:
     """The parser's complaint, said with a character of the whole text; it counts lines and columns from 1."""
     token = getattr(error.__context__, "token", None)

@@ -11,11 +11,18 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from features.plan import Plan
-from features.reading import read_cell
+from features.batch import hash_key
+from features.kernel.looking import read_cross, read_row
+from features.kernel.reading import derive, derive_rows
+from features.plan import Plan, RowTables
 from features.state import State
 
 Floats = NDArray[np.float32]
+_Doubles = NDArray[np.float64]
+
+_NEVER = 1e308
+"""Stands where nothing was read, to tell what is known from what is empty."""
+
 Status = Literal["known", "empty", "missing", "unseen"]
 
 
@@ -47,17 +54,10 @@ def row(plan: Plan, state: State | None, at: int, watermark: int | None) -> Floa
     `watermark` (ms): up to when the log has been read for this customer, None when never. State None: unseen.
     Errors: `StateAhead` when the state holds an event at or after `at`.
     """
-    values = np.array([feature.default for feature in plan.customer_features], dtype=np.float64)
-    if state is not None:
-        if state.newest >= at:
-            raise StateAhead(state.newest, at)
-        for bank in plan.banks:
-            if not bank.keyed and (cell := state.banks[bank.number].get("")) is not None:
-                for place, value in read_cell(bank, cell, at):
-                    values[bank.row_at + place] = value
-    for place in _missing(plan, at, watermark, keyed=False):
-        values[place] = np.nan
-    return values.astype(np.float32)
+    tables = plan.row_tables
+    values = whole_row(plan, state, at)
+    values[_missing(tables, at, watermark)] = np.nan
+    return values[: tables.visible].astype(np.float32)
 
 
 def cross(
@@ -72,41 +72,45 @@ def cross(
     if len(lengths) > 1:
         raise ValueError(f"keys of offers: expected lists of one length, found lengths {sorted(lengths)}")
     count = lengths.pop() if lengths else 0
-    defaults = np.array([feature.default for feature in plan.cross_features], dtype=np.float64)
-    values = np.tile(defaults, (count, 1))
+    tables = plan.cross_tables
+    values = np.tile(tables.defaults, (count, 1))
     if state is not None:
-        if state.newest >= at:
-            raise StateAhead(state.newest, at)
-        for bank in plan.banks:
-            match = bank.aggregate.match
-            if match is None or match not in keys:
-                continue
-            cells = state.banks[bank.number]
-            known: dict[str, list[tuple[int, float]]] = {}
-            for offer, key in enumerate(keys[match]):
-                if key not in known:
-                    cell = cells.get(key)
-                    known[key] = [] if cell is None else read_cell(bank, cell, at)
-                for place, value in known[key]:
-                    values[offer, bank.row_at + place] = value
-    for place in _missing(plan, at, watermark, keyed=True):
-        values[:, place] = np.nan
-    return values.astype(np.float32)
+        _refuse_past(state, at)
+        _read_keys(plan, state, at, keys, values)
+    if len(tables.factors):
+        beside = whole_row(plan, state, at) if (tables.derived < 0).any() else tables.defaults
+        count_derived = len(tables.factors)
+        derive_rows(tables.derived, tables.factors, count_derived, tables.defaults, values.ravel(), beside)
+    _say_missing(tables, values)
+    values[:, _missing(tables, at, watermark)] = np.nan
+    return values[:, : tables.visible].astype(np.float32)
+
+
+def prepare(plan: Plan, state: State) -> None:
+    """Load what reading a row needs, or compile it, so that no request waits for that; any state will do."""
+    instant = state.newest + 2
+    row(plan, state, instant, instant)
+    cross(plan, state, instant, {match: ["any"] for match in plan.tables.matches}, instant)
 
 
 def explain(plan: Plan, state: State | None, at: int, watermark: int | None) -> list[Value]:
     """Each value of the customer's row with its status, for people; the numbers are those of `row`."""
+    tables = plan.row_tables
     numbers = row(plan, state, at, watermark)
-    known: set[int] = set()
-    for bank in plan.banks:
-        if state is not None and not bank.keyed and (cell := state.banks[bank.number].get("")) is not None:
-            known.update(bank.row_at + place for place, _ in read_cell(bank, cell, at))
-    missing = set(_missing(plan, at, watermark, keyed=False))
+    marked = np.full(len(tables.defaults), _NEVER)
+    if state is not None:
+        _read(plan, state, at, marked)
+    known = marked != _NEVER
+    whole = whole_row(plan, state, at)
+    for over, under, column in tables.derived.reshape(-1, 3).tolist():
+        computed = whole[under] != 0 and not np.isnan(whole[over] + whole[under])
+        known[column] = computed and (known[over] or known[under])
+    missing = _missing(tables, at, watermark)
     age = None if watermark is None else max(0, at - watermark)
     values = []
     for place, feature in enumerate(plan.customer_features):
-        status: Status = "known" if place in known else "unseen" if state is None else "empty"
-        if place in missing:
+        status: Status = "known" if known[place] else "unseen" if state is None else "empty"
+        if missing[place]:
             status = "missing"
         number = float(numbers[place])
         shown = None if number != number else number
@@ -114,10 +118,64 @@ def explain(plan: Plan, state: State | None, at: int, watermark: int | None) -> 
     return values
 
 
-def _missing(plan: Plan, at: int, watermark: int | None, *, keyed: bool) -> list[int]:
-    """Places of the features whose limit the log's age has passed."""
-    features = plan.cross_features if keyed else plan.customer_features
+def _refuse_past(state: State, at: int) -> None:
+    if state.newest >= at:
+        raise StateAhead(state.newest, at)
+
+
+def whole_row(plan: Plan, state: State | None, at: int) -> _Doubles:
+    """Every column of the row, hidden ones too; nothing is missing yet."""
+    tables = plan.row_tables
+    values = tables.defaults.copy()
+    if state is not None:
+        _refuse_past(state, at)
+        _read(plan, state, at, values)
+    if len(tables.factors):
+        derive(tables.derived, tables.factors, len(tables.factors), tables.defaults, values, 0, values)
+    return values
+
+
+def _read(plan: Plan, state: State, at: int, values: _Doubles) -> None:
+    buf = np.frombuffer(state.blob, dtype=np.uint8)
+    read_row(*plan.tables[:4], buf, at, values)
+
+
+def _read_keys(
+    plan: Plan, state: State, at: int, keys: Mapping[str, Sequence[str]], values: _Doubles
+) -> None:
+    """Read each key once, however many offers pick it, and give each offer what its own keys read."""
+    matches = plan.tables.matches
+    ranges, sorted_keys, picks = [0], [], []
+    for match in matches:
+        hashed = np.array([hash_key(key) for key in keys.get(match, ())], dtype=np.int64)
+        different, inverse = np.unique(hashed, return_inverse=True)
+        picks.append(ranges[-1] + inverse)
+        ranges.append(ranges[-1] + len(different))
+        sorted_keys.append(different)
+    if ranges[-1] == 0:
+        return
+    rows = np.tile(plan.cross_tables.defaults, (ranges[-1], 1))
+    buf = np.frombuffer(state.blob, dtype=np.uint8)
+    places = np.array(ranges, dtype=np.int64)
+    read_cross(*plan.tables[:4], buf, at, np.concatenate(sorted_keys), places, rows.ravel(), rows.shape[1])
+    for match, pick in zip(matches, picks, strict=True):
+        if match in keys:
+            mine = plan.match_columns[match]
+            values[:, mine] = rows[np.ix_(pick, mine)]
+
+
+def _say_missing(tables: RowTables, values: _Doubles) -> None:
+    """Make what a family has let go, and what is derived of it, missing rather than a default."""
+    let_go = np.isinf(values)
+    if not let_go.any():
+        return
+    for over, under, column in tables.derived.reshape(-1, 3).tolist():
+        let_go[:, column] = let_go[:, over] | (under >= 0 and let_go[:, under])
+    values[let_go] = np.nan
+
+
+def _missing(tables: RowTables, at: int, watermark: int | None) -> NDArray[np.bool_]:
+    """Whether each feature's limit has been passed by the age of what was read of the log."""
     if watermark is None:
-        return list(range(len(features)))
-    age = at - watermark
-    return [place for place, feature in enumerate(features) if age > feature.freshness_ms]
+        return np.ones(len(tables.freshness), dtype=bool)
+    return tables.freshness < at - watermark

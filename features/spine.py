@@ -4,6 +4,7 @@ A blob for every event would be gigabytes; a training set asks for few instants,
 folded here is folded by the one fold, so a past row is the row that would have been served.
 """
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from events.envelope import Event, Tick
-from features.fold import empty, encode, fold
+from features.fold import empty, encode, fold_log
 from features.plan import Plan
 from features.state import State
 
@@ -58,18 +59,19 @@ def _instants(
         if not ordered:
             state = _cut(plan, log, at)
         else:
-            while done < len(log) and log[done].time < at:
-                fold(plan, state, log[done], 0, done)
-                done += 1
+            end = bisect_left(log, at, done, key=lambda event: event.time)
+            if end > done:
+                fold_log(plan, state, log[done:end], 0, range(done, end))
+                done = end
         yield customer, at, encode(plan, state)
 
 
 def _cut(plan: Plan, log: list[Event], at: int) -> State:
     """The state of the log's events before the instant, in the log's order."""
     state = empty(plan)
-    for position, event in enumerate(log):
-        if event.time < at:
-            fold(plan, state, event, 0, position)
+    places = [place for place, event in enumerate(log) if event.time < at]
+    if places:
+        fold_log(plan, state, [log[place] for place in places], 0, places)
     return state
 
 

@@ -1,24 +1,23 @@
 """What is kept about one customer: an element of a commutative monoid, and its bytes.
 
-A state is small sums over pieces of time (tiles), so that two states of one customer merge by adding, in any
-order; see `features.fold` for the law. Its bytes are canonical: the same events give the same bytes.
+The bytes are the state: folding makes new ones of old ones, reading reads them, and both are compiled (see
+`features.kernel`). They are canonical: the same events give the same bytes. `features.fold` tells the law.
 """
 
 import struct
-import zlib
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from events.faults import Refusal
+from features.kernel import header
+from features.kernel.looking import GOOD, SHORT, check_state
+from features.kernel.varint import checksum
 
-MAGIC = b"K1"
-_HEAD = struct.Struct("<2sI")
-_BIG = 1
-_WORD = 1 << 63
-
-Tile = int | list[int]
-Cell = list[Any]
+_FIXED = struct.Struct("<4sIq8sqBBHIIII")
+assert _FIXED.size == header.HEADER
+_POSITION = struct.Struct("<Iq")
 
 
 class BlobDamaged(Refusal):
@@ -40,93 +39,86 @@ class UnknownPlan(Refusal):
 
 
 class State:
-    """What is kept about one customer.
+    """What is kept about one customer: its bytes, opened.
 
     `newest`: time of its newest event, ms, -1 when none. `applied`: for each partition of the log the last
-    position folded in. `banks`: for each aggregate the cells by key. `recent`: hashes of the ids of recent
-    events with their times, by which repeats are known. `memory`: what the triggers remember. `ordered`: no
-    event came after a later one since the state was last settled, so its tiles are in order already.
+    position folded in. `memory`: what the triggers remember; changes of it are kept by `seal`. `degree`:
+    how far tiles were coarsened beyond what was declared, to keep within the bound. `flags`: what else was
+    let go (see `features.kernel.header`).
     """
 
-    __slots__ = ("applied", "banks", "digest", "memory", "newest", "ordered", "recent")
+    __slots__ = ("_memory", "_packed", "blob", "digest", "newest")
 
-    def __init__(self, digest: str, banks: int) -> None:
-        self.digest = digest
-        self.newest = -1
-        self.applied: dict[int, int] = {}
-        self.banks: list[dict[str, Cell]] = [{} for _ in range(banks)]
-        self.recent: dict[int, int] = {}
-        self.memory: dict[str, list[Any]] = {}
-        self.ordered = True
+    def __init__(self, blob: bytes) -> None:
+        self.become(blob)
+
+    def become(self, blob: bytes) -> None:
+        """Be the state in these bytes from now on."""
+        self.blob = blob
+        self.digest = blob[16:24].hex()
+        self.newest: int = int.from_bytes(blob[24:32], "little", signed=True)
+        self._memory: dict[str, list[Any]] | None = None
+        self._packed = b""
+
+    @property
+    def applied(self) -> dict[int, int]:
+        """For each partition of the log the last position folded in."""
+        (count,) = struct.unpack_from("<H", self.blob, header.APPLIED)
+        end = header.HEADER + count * _POSITION.size
+        return dict(_POSITION.iter_unpack(self.blob[header.HEADER : end]))
+
+    @property
+    def degree(self) -> int:
+        """How far tiles were coarsened beyond what was declared; 0 for not at all."""
+        return self.blob[header.DEGREE]
+
+    @property
+    def flags(self) -> int:
+        """What was let go to keep within bounds."""
+        return self.blob[header.FLAGS]
+
+    @property
+    def memory(self) -> dict[str, list[Any]]:
+        """What the triggers remember; may be changed, and is kept with `seal`."""
+        if self._memory is None:
+            (length,) = struct.unpack_from("<I", self.blob, header.MEMORY)
+            self._packed = self.blob[len(self.blob) - length :] if length else b""
+            self._memory = _decode(self._packed) if length else {}
+        return self._memory
+
+    def seal(self) -> bytes:
+        """The bytes, with what the triggers remember now."""
+        if self._memory is None:
+            return self.blob
+        names = sorted(self._memory)
+        packed = _encode({name: self._memory[name] for name in names}) if names else b""
+        if packed != self._packed:
+            body = bytearray(self.blob[: len(self.blob) - len(self._packed)] + packed)
+            struct.pack_into("<I", body, header.MEMORY, len(packed))
+            struct.pack_into("<I", body, header.LENGTH, len(body))
+            bytes_of = np.frombuffer(body, dtype=np.uint8)
+            struct.pack_into("<q", body, header.CHECK, checksum(bytes_of, header.DIGEST, len(body)))
+            self.blob, self._packed = bytes(body), packed
+        return self.blob
 
 
-def pack(state: State) -> bytes:
-    """The bytes of a state that `features.fold.settle` has brought into canonical form."""
-    by_time: dict[int, list[int]] = {}
-    for mark, time in state.recent.items():
-        by_time.setdefault(time, []).append(mark)
-    body = [
-        bytes.fromhex(state.digest),
-        state.newest,
-        dict(sorted(state.applied.items())),
-        state.banks,
-        {time: struct.pack(f"<{len(marks)}Q", *sorted(marks)) for time, marks in sorted(by_time.items())},
-        state.memory,
-    ]
-    try:
-        packed = _encode(body)
-    except OverflowError:
-        packed = _encode(_narrowed(body))
-    return _HEAD.pack(MAGIC, zlib.crc32(packed)) + packed
-
-
-def unpack(blob: bytes, digest: str) -> State:
+def open_state(blob: bytes, digest: str) -> State:
     """The state in these bytes, which must have been folded under the plan `digest`.
 
     Errors: `BlobDamaged`, `UnknownPlan`.
     """
-    if len(blob) <= _HEAD.size:
-        raise BlobDamaged(f"state of a customer: expected more than {_HEAD.size} bytes, found {len(blob)}")
-    magic, check = _HEAD.unpack_from(blob)
-    packed = memoryview(blob)[_HEAD.size :]
-    if magic != MAGIC or zlib.crc32(packed) != check:
+    found = check_state(np.frombuffer(blob or b"?", dtype=np.uint8))
+    if found != GOOD:
+        what = "whole" if found == SHORT else "fit their check"
         raise BlobDamaged(
-            f"state of a customer: expected {len(blob)} bytes that begin with {MAGIC!r} and fit their check, "
-            f"found {blob[:8]!r}...; delete it and fold the customer's log again"
+            f"state of a customer: expected bytes that begin with K2 and are {what}, found {len(blob)} bytes "
+            f"{blob[:8]!r}...; delete it and fold the customer's log again"
         )
-    found, newest, applied, banks, by_time, memory = _decode(packed)
-    if found.hex() != digest:
-        raise UnknownPlan(found.hex(), digest)
-    state = State.__new__(State)
-    state.digest = digest
-    state.newest = newest
-    state.applied = applied
-    state.banks = banks
-    state.recent = {}
-    for time, marks in by_time.items():
-        for mark in struct.unpack(f"<{len(marks) // 8}Q", marks):
-            state.recent[mark] = time
-    state.memory = memory
-    state.ordered = True
+    state = State(blob)
+    if state.digest != digest:
+        raise UnknownPlan(state.digest, digest)
     return state
 
 
-def _narrowed(value: Any) -> Any:
-    """The same with whole numbers past 64 bits, which sums of extreme values reach, as extensions."""
-    if isinstance(value, dict):
-        return {key: _narrowed(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_narrowed(each) for each in value]
-    if isinstance(value, int) and not -_WORD <= value < _WORD:
-        return msgspec.msgpack.Ext(_BIG, value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True))
-    return value
-
-
-def _widened(code: int, data: memoryview) -> int:
-    if code != _BIG:
-        raise BlobDamaged(f"state of a customer: expected a big number, found extension {code}")
-    return int.from_bytes(data, "little", signed=True)
-
-
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(ext_hook=_widened).decode
+_decode = msgspec.msgpack.Decoder(dict[str, list[Any]]).decode

@@ -11,6 +11,8 @@ from events.toml_places import TomlPlaces
 from features.duration import parse_duration
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_SIZE = re.compile(r"([1-9][0-9]{0,6})(B|kB|MB)")
+_BYTES = {"B": 1, "kB": 1_000, "MB": 1_000_000}
 
 
 class Table:
@@ -124,6 +126,42 @@ class Table:
         """A list of lengths of time in milliseconds, shortest first."""
         return tuple(sorted({self._duration(key, each) for each in self.texts(key)} - {0}))
 
+    def duration_pairs(self, key: str) -> tuple[tuple[int, int], ...]:
+        """A list of pairs of lengths of time in milliseconds, as written; each pair once."""
+        if not self.has(key):
+            return ()
+        value = self.raw[key]
+        if not isinstance(value, list) or not all(
+            isinstance(pair, list) and len(pair) == 2 and all(isinstance(each, str) for each in pair)
+            for pair in value
+        ):
+            self.fault(key, "a list of pairs of lengths", _shown(value), f'write {key} = [["7d", "28d"]]')
+            return ()
+        pairs = [(self._duration(key, pair[0]), self._duration(key, pair[1])) for pair in value]
+        return tuple(dict.fromkeys(pair for pair in pairs if all(pair)))
+
+    def whole(self, key: str, default: int, low: int, high: int) -> int:
+        """A whole number within bounds."""
+        if not self.has(key):
+            return default
+        value = self.raw[key]
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            self.fault(key, f"a whole number from {low} to {high}", _shown(value))
+            return default
+        return value
+
+    def size(self, key: str, default: int, low: int, high: int) -> int:
+        """A size in bytes, written as text such as "64kB"; 1 kB is 1,000 bytes."""
+        if not self.has(key):
+            return default
+        value = self.raw[key]
+        written = _SIZE.fullmatch(value) if isinstance(value, str) else None
+        size = int(written[1]) * _BYTES[written[2]] if written else 0
+        if not low <= size <= high:
+            self.fault(key, f'a size from "{render_size(low)}" to "{render_size(high)}"', _shown(value))
+            return default
+        return size
+
     def _duration(self, key: str, value: str) -> int:
         try:
             return parse_duration(value)
@@ -141,11 +179,43 @@ class Table:
             return None
         return Table(self.file, f"{self.name}.{key}", value, self._places, (*self._path, key), self.faults)
 
+    def tables(self, key: str) -> "list[Table]":
+        """A mandatory list of tables within this one, written [ { ... }, { ... } ]."""
+        value = self.raw[key] if self.has(key) else None
+        if not isinstance(value, list) or not value or not all(isinstance(each, dict) for each in value):
+            self.fault(
+                key, f"tables, {key} = [ {{ ... }}, ... ]", "nothing" if value is None else _shown(value)
+            )
+            return []
+        return [
+            Table(
+                self.file,
+                f"{self.name}.{key}[{index}]",
+                each,
+                self._places,
+                (*self._path, key, index),
+                self.faults,
+            )
+            for index, each in enumerate(value)
+        ]
+
     def done(self) -> None:
         """Note every key that is written and that nobody asked for."""
         for key in self.raw:
             if key not in self._asked:
                 self.fault(str(key), "a known key", _shown(key), did_you_mean(str(key), self._asked))
+
+
+def render_size(size: int) -> str:
+    """A size as people write it, in its largest unit that is exact.
+
+    >>> render_size(64_000), render_size(1_000_000), render_size(1_234)
+    ('64kB', '1MB', '1234B')
+    """
+    for unit in ("MB", "kB"):
+        if size % _BYTES[unit] == 0:
+            return f"{size // _BYTES[unit]}{unit}"
+    return f"{size}B"
 
 
 def _shown(value: Any) -> str:
@@ -159,7 +229,8 @@ class File:
     def __init__(self, folder: Path, name: str, faults: list[Fault], *, mandatory: bool = True) -> None:
         path = folder / name
         self.name = str(path)
-        self.faults = faults
+        self.readable = False
+        self.faults: list[Fault] = []  # of a file that cannot be read, nothing more than that is said
         self._raw: dict[str, Any] = {}
         self._places = TomlPlaces("")
         if not path.is_file():
@@ -173,6 +244,8 @@ class File:
             faults.append(Fault(self.name, "", "a TOML file", str(error)))
             return
         self._places = TomlPlaces(text)
+        self.readable = True
+        self.faults = faults
 
     def top(self) -> Table:
         """The keys above the first header; tables are left to `tables`."""

@@ -8,12 +8,15 @@ part of the fold's monoid: it follows the order of the log, whatever the batches
 """
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from events.envelope import Event
+from features.fold import fold_log
+from features.kernel.folding import FOLDED
 from features.plan import Plan
 from features.plan_triggers import CompiledTrigger
-from features.reading import read_cell
+from features.row import whole_row
 from features.state import State
 
 # A trigger's memory is a list: whether the condition was true, when it last fired (ms), what it waits for
@@ -38,14 +41,28 @@ class Fired(NamedTuple):
     payload: dict[str, Any]
 
 
-def advance(plan: Plan, state: State, event: Event) -> list[Fired]:
-    """What the event fires; call it once for each event, right after `fold` answered FOLDED."""
+def advance(
+    plan: Plan,
+    state: State,
+    event: Event,
+    newest: int | None = None,
+    values: Sequence[float] | None = None,
+) -> list[Fired]:
+    """What the event fires; call it once for each event that `fold` answered FOLDED, in log order.
+
+    `newest` (ms) is the state's newest time, and `values` are the features of `plan.triggers.columns`, just
+    after the event; both are read off the state when not given, which then must not hold later events.
+    """
     fired = []
+    newest = state.newest if newest is None else newest
     for each in plan.triggers.ends.get(event.type, ()):
-        _end(plan, state, each, event)
+        _end(plan, state, each, event, newest)
     for each in plan.triggers.starts.get(event.type, ()):
+        if each.features and values is None:
+            # Just after the newest event, which therefore counts.
+            values = whole_row(plan, state, newest + 1)[list(plan.triggers.columns)].tolist()
         memory = _memory(state, each)
-        env = _Env(each, state, event)
+        env = _Env(each, values or (), event)
         truth = each.condition is None or each.condition.test(env)
         was, memory[_TRUE] = memory[_TRUE], truth and each.edge
         if not truth or (each.edge and was):
@@ -55,6 +72,20 @@ def advance(plan: Plan, state: State, event: Event) -> list[Fired]:
             _wait(each, memory, event, payload)
         else:
             fired += _fire(each, memory, event.customer, event.id, event.time, event.time, payload)
+    return fired
+
+
+def act(
+    plan: Plan, state: State, events: Sequence[Event], partition: int, positions: Sequence[int]
+) -> list[Fired]:
+    """Fold a piece of one customer's log into the state, in place, and answer what it fires."""
+    newest = state.newest
+    folded = fold_log(plan, state, events, partition, positions)
+    fired: list[Fired] = []
+    for event, fate, row in zip(events, folded.fates.tolist(), folded.probe_rows.tolist(), strict=True):
+        if fate == FOLDED:
+            newest = max(newest, event.time)
+            fired += advance(plan, state, event, newest, folded.probes[row].tolist() if row >= 0 else ())
     return fired
 
 
@@ -88,29 +119,22 @@ def _memory(state: State, each: CompiledTrigger) -> list[Any]:
 
 
 class _Env:
-    """Names of a condition: `event.<field>`, and features, read only when the condition comes to them."""
+    """Names of a condition: `event.<field>`, and features."""
 
-    __slots__ = ("_event", "_features", "_read", "_state")
+    __slots__ = ("_event", "_features", "_values")
 
-    def __init__(self, each: CompiledTrigger, state: State, event: Event) -> None:
-        self._features, self._state, self._event = each.features, state, event
-        self._read: dict[str, float] = {}
+    def __init__(self, each: CompiledTrigger, values: Sequence[float], event: Event) -> None:
+        self._features, self._values, self._event = each.features, values, event
 
     def get(self, name: str, /) -> Any:
-        source = self._features.get(name)
-        if source is None:
+        place = self._features.get(name)
+        if place is None:
             return self._event.fields.get(name.removeprefix("event."))
-        if name not in self._read:
-            bank, default = source
-            cell = self._state.banks[bank.number].get("")
-            # Just after the newest event, which therefore counts.
-            values = [] if cell is None else read_cell(bank, cell, self._state.newest + 1)
-            self._read[name] = values[0][1] if values else default
-        return self._read[name]
+        return self._values[place]
 
     def features(self) -> dict[str, float]:
         """Every feature of the condition."""
-        return {name: self.get(name) for name in self._features}
+        return {name: self._values[place] for name, place in self._features.items()}
 
 
 def _payload(each: CompiledTrigger, event: Event) -> dict[str, Any]:
@@ -157,13 +181,13 @@ def _wait(each: CompiledTrigger, memory: list[Any], event: Event, payload: dict[
     del memory[_WAITS][:-MAX_WAITS]
 
 
-def _end(plan: Plan, state: State, each: CompiledTrigger, event: Event) -> None:
+def _end(plan: Plan, state: State, each: CompiledTrigger, event: Event, newest: int) -> None:
     """An event that must not happen did: end the waits it answers; remember it for starts that come late."""
     unless = each.trigger.unless
     assert unless is not None
     memory, key = _memory(state, each), _key(unless.same, event)
     memory[_WAITS] = [w for w in memory[_WAITS] if not (w[3] <= event.time <= w[1] and w[4] == key)]
-    oldest = state.newest - plan.lateness_ms
+    oldest = newest - plan.lateness_ms
     seen = [each for each in memory[_SEEN] if each[0] >= oldest]
     if [event.time, key] not in seen:
         seen.append([event.time, key])

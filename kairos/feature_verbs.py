@@ -4,8 +4,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from events.faults import Fault, PlaybookRefused
-from features.declare import load
+from events.faults import PlaybookRefused
+from features.attribute import attribute_features
+from features.declare import features_of, load, read
 from features.plan import compile_plan
 from kairos.settings import Settings
 from models import catalogue
@@ -13,21 +14,18 @@ from models import catalogue
 
 def check(folder: Path, table: Path | None) -> int:
     """Read a playbook whole and print what it holds; `PlaybookRefused` with every fault of every file."""
-    faults: list[Fault] = []
-    plan = None
-    try:
-        plan = compile_plan(load(folder))
-    except PlaybookRefused as refused:
-        faults += refused.faults
-    if plan is not None:
-        try:
-            offers = catalogue.load(folder, plan, table)
-        except PlaybookRefused as refused:
-            faults += refused.faults
-    if plan is None or faults:
+    playbook, faults = read(folder)
+    row, cross = (
+        [feature for feature in features if not feature.hidden] for features in features_of(playbook)
+    )
+    row += attribute_features(playbook)
+    faults += catalogue.faults_of(folder, row, cross, table)
+    if faults:
         raise PlaybookRefused(faults)
+    plan = compile_plan(playbook)
+    offers = catalogue.load(folder, plan, table)
     Console(highlight=False).print(
-        f"{plan.name}: {len(plan.customer_features)} features of a customer, {len(plan.cross_features)} of a "
+        f"{plan.name}: {len(row)} features of a customer, {len(plan.cross_features)} of a "
         f"customer and an offer, {len(plan.playbook.triggers)} triggers, "
         f"{len(offers.placements)} placements; no faults"
     )

@@ -12,12 +12,13 @@ import redis
 from rich.console import Console
 
 from events.bus import connect
+from features.attribute_past import AttributePast
 from features.declare import load as load_playbook
 from features.feast_store import RedisStateStore
 from features.plan import compile_plan
 from kairos.demo.live import LiveView, Pulse
 from kairos.demo.replay import FEED, Replay
-from kairos.demo.shopping import Shopping
+from kairos.demo.shopping import HOUSEHOLDS, Shopping
 from kairos.settings import Settings, load
 from kairos.stack import PARTS, Stack
 from kairos.verify import parity, repeated_pushes
@@ -89,6 +90,7 @@ def undergo(folder: Path, *, days: int, seed: int, kills: int, kafka: bool = Fal
     shopping = Shopping(days)
     catalogue = folder / "catalogue.parquet"
     shopping.write_catalogue(catalogue)
+    shopping.write_households(folder / HOUSEHOLDS)
     settings = load(run_dir=folder, catalogue=catalogue, clock="events")
     pulse = Pulse()
     started = time.monotonic()
@@ -96,6 +98,7 @@ def undergo(folder: Path, *, days: int, seed: int, kills: int, kafka: bool = Fal
         bus = connect(stack.settings.bus, timeout_s=stack.settings.wait_s)
         view = LiveView(pulse, days, Console(quiet=True))
         replay = Replay(stack, shopping, bus, pulse, view, train_on=days + 1)
+        stack.once("features", "load")
         stack.begin()
         replay.run()
         plan = compile_plan(load_playbook(settings.playbook))
@@ -103,6 +106,7 @@ def undergo(folder: Path, *, days: int, seed: int, kills: int, kafka: bool = Fal
         held = parity(
             *(bus, store, plan, offers.load(settings.playbook, plan, catalogue), replay.served),
             states=1_000_000,
+            past=AttributePast.read(plan, folder),
         )
         with redis.Redis.from_url(stack.settings.redis) as client:
             packed = client.get(online_key(FEED))

@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from events.faults import Refusal, nearest
@@ -39,13 +39,24 @@ class Settings(BaseSettings):
     mlflow: str = Field("sqlite:///var/run/mlflow.db", description="MLflow tracking and registry address")
     project: str = Field("kairos", description="Feast project; part of every feature key")
     partitions: int = Field(2, ge=1, le=1024, description="partitions of each topic")
+    workers: int = Field(1, ge=1, le=1024, description="processes that share the partitions of the log")
+    cache_mb: int = Field(512, ge=1, description="megabytes of states that each of them keeps in memory")
     clock: Clock = Field("wall", description="wall: live; events: only publishers' marks move time")
     host: str = Field("127.0.0.1", description="address the HTTP door listens on")
     port: int = Field(8700, ge=0, le=65535, description="port of the HTTP door")
     api_key: str | None = Field(None, description="key that requests must carry in X-API-Key")
     catalogue: Path | None = Field(None, description="table of offers, where the playbook asks for one")
+    data: Path | None = Field(None, description="folder of batch tables' files; left out: the run's own")
     wait_s: float = Field(30.0, gt=0, description="seconds to wait for bus and Redis at start")
     log_level: str = Field("info", description="debug, info, warning or error")
+
+    @field_validator("workers")
+    @classmethod
+    def _a_partition_each(cls, workers: int, known: ValidationInfo) -> int:
+        partitions = known.data.get("partitions", workers)
+        if workers > partitions:
+            raise ValueError(f"expected at most {partitions}, as each needs a partition (KAIROS_PARTITIONS)")
+        return workers
 
     def environment(self) -> dict[str, str]:
         """These settings as environment variables, for a process started with the same ones."""
@@ -70,7 +81,7 @@ def load(file: Path | None = None, **given: Any) -> Settings:
     faults += [
         _unknown(f"environment: {name}", name[len(PREFIX) :].lower(), known, PREFIX)
         for name in os.environ
-        if name.startswith(PREFIX) and name[len(PREFIX) :].lower() not in known | {"data"}
+        if name.startswith(PREFIX) and name[len(PREFIX) :].lower() not in known
     ]
     if faults:
         raise BadSettings("\n".join(faults))

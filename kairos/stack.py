@@ -24,6 +24,15 @@ PARTS = ("intake", "behaviour", "learner", "serve", "push")
 log = logging.getLogger(__name__)
 
 
+def workers(count: int) -> tuple[str, ...]:
+    """The names of so many workers of the fold.
+
+    >>> workers(3)
+    ('behaviour', 'behaviour-1', 'behaviour-2')
+    """
+    return ("behaviour", *(f"behaviour-{index}" for index in range(1, count)))
+
+
 class StackDown(Refusal):
     """A process of the stack ended or did not get ready; the message carries the end of its log."""
 
@@ -73,7 +82,9 @@ class Stack:
     ) -> None:
         self._given = settings
         self._kafka = kafka
-        self._names = tuple(parts)
+        self._names = tuple(
+            name for part in parts for name in (workers(settings.workers) if part == "behaviour" else (part,))
+        )
         self._say = say
         self._servers: list[Server] = []
         self._told: Path | None = None
@@ -100,7 +111,9 @@ class Stack:
 
     def start(self, name: str) -> Part:
         """Start (again) the process of that name with the stack's settings."""
-        part = self._spawn(name, name)
+        verb, _, index = name.partition("-")
+        worker = ("--worker", f"{index or 0}/{self.settings.workers}") if verb == "behaviour" else ()
+        part = self._spawn(name, verb, *worker)
         self.parts[name] = part
         return part
 
@@ -156,7 +169,7 @@ class Stack:
         """Stop the parts in the order in which events flow, then the servers."""
         if self._told is not None:
             self._told.unlink(missing_ok=True)
-        for name in ("push", "serve", "intake", "behaviour", "learner"):
+        for name in ("push", "serve", "intake", *workers(self.settings.workers), "learner"):
             part = self.parts.pop(name, None)
             if part is not None:
                 part.stop()

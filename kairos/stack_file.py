@@ -12,7 +12,7 @@ from pathlib import Path
 from kairos.settings import PREFIX, Settings
 
 NAME = "stack.env"
-PATHS = ("playbook", "run_dir", "catalogue")
+PATHS = ("playbook", "run_dir", "catalogue", "data")
 
 
 class NoStack(Exception):

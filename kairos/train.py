@@ -15,6 +15,7 @@ from events.faults import Fault, PlaybookRefused, did_you_mean
 from experiments.attribution import Attribution, Example
 from experiments.registry import Registry
 from experiments.training import TooFew, train
+from features.attribute_past import AttributePast
 from features.declare import load as load_playbook
 from features.feast_store import RedisStateStore
 from features.plan import Plan, compile_plan
@@ -25,6 +26,7 @@ from models.catalogue import Catalogue
 from models.online import online_key, registered_name
 from models.record import DecisionRecord, unpack
 from models.scorers.river_propensity import RiverScorer
+from stream.swap import read_record
 
 AUDITED = 200
 NOT_YET = 4
@@ -103,7 +105,10 @@ def refuse_leaks(
 ) -> None:
     """Recompute served rows from the log cut before their moments; `Leak` when any differs."""
     store = RedisStateStore(settings.redis, settings.project)
-    parity(bus, store, plan, catalogue, served, states=0, strict=True)
+    past = AttributePast.read(plan, settings.run_dir)
+    with redis.Redis.from_url(settings.redis) as client:
+        plans = read_record(client)
+    parity(bus, store, plan, catalogue, served, states=0, strict=True, past=past, plans=plans)
 
 
 def keep_online(settings: Settings, registry: Registry, placement: str, alias: str, console: Console) -> None:

@@ -26,12 +26,15 @@ def run(settings: Settings, *, kafka: bool) -> int:
 
     if "run_dir" not in settings.model_fields_set:
         settings = settings.model_copy(update={"run_dir": settings.run_dir.parent / "up"})
-    if settings.catalogue is None and settings.playbook.name == "grocery":
+    grocery = settings.playbook.name == "grocery"
+    if settings.catalogue is None and grocery:
         settings = settings.model_copy(update={"catalogue": _grocery_offers(settings, console)})
     signal.signal(signal.SIGINT, ask)
     signal.signal(signal.SIGTERM, ask)
     try:
         with Stack(settings, kafka=kafka, say=console.print) as stack:
+            if grocery and settings.data is None:
+                _load_households(stack)
             console.print(_welcome(stack), highlight=False, soft_wrap=True)
             while not stop.wait(WATCH_S):
                 stack.check()
@@ -51,6 +54,16 @@ def _grocery_offers(settings: Settings, console: Console) -> Path:
     path = settings.run_dir / "catalogue.parquet"
     Shopping(days=1).write_catalogue(path, later=date.today() - BUSY_DAY)
     return path
+
+
+def _load_households(stack: Stack) -> None:
+    """What the loyalty form says of the grocer's households, known since a while before today."""
+    from kairos.demo.shopping import HOUSEHOLDS, Shopping
+
+    path = stack.settings.run_dir / HOUSEHOLDS
+    if not path.exists():
+        Shopping(days=1).write_households(path, later=date.today() - BUSY_DAY)
+    stack.once("features", "load")
 
 
 def _welcome(stack: Stack) -> str:

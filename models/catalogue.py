@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from events.faults import Fault, PlaybookRefused, did_you_mean
+from features.feature import Feature
+from features.full_row import full_features
 from features.plan import Plan
 from models.assortment import CLOCK, DATES, Assortment, numeric
 from models.declared import FILE, Declared, read
@@ -60,15 +62,57 @@ def load(folder: Path, plan: Plan, table: Path | None = None) -> Catalogue:
         raise PlaybookRefused(faults)  # without offers every placement and rule would look wrong
     zone = ZoneInfo(plan.playbook.timezone)
     assortments = {
-        placement.name: _assort(placement, declared, plan, zone, faults) for placement in declared.placements
+        placement.name: _assort(placement, declared, full_features(plan), plan.cross_features, zone, faults)
+        for placement in declared.placements
     }
+    faults += _unpicked(declared.offers, plan.cross_features)
     if faults:
-        raise PlaybookRefused(faults)
+        raise PlaybookRefused(_placed(folder, faults))
     return Catalogue(_digest(declared, plan.digest), plan.digest, zone, assortments)
 
 
+def faults_of(
+    folder: Path, row: Sequence[Feature], cross: Sequence[Feature], table: Path | None = None
+) -> list[Fault]:
+    """Every fault that `load` would find, given the features as far as they are known."""
+    faults: list[Fault] = []
+    declared = read(folder, table, faults)
+    if declared.offers and (row or cross):  # else every rule would look wrong
+        for placement in declared.placements:
+            _assort(placement, declared, row, cross, ZoneInfo("UTC"), faults)
+        faults += _unpicked(declared.offers, cross)
+    return _placed(folder, faults)
+
+
+def _placed(folder: Path, faults: Sequence[Fault]) -> list[Fault]:
+    """The faults with the path of the file, as those of other files have it."""
+    return [each._replace(file=str(folder / FILE)) if each.file == FILE else each for each in faults]
+
+
+def _unpicked(offers: Sequence[Offer], cross: Sequence[Feature]) -> list[Fault]:
+    """Families whose key no offer picks: the attribute that `match` names is on none of them."""
+    known = {name for offer in offers for name in offer.attributes} | {"offer"}
+    families = {feature.match: feature.name for feature in reversed(cross) if feature.match not in known}
+    return [
+        Fault(
+            FILE,
+            "offers",
+            f"an attribute {match!r}, which picks the key of {name}",
+            "no offer that has it",
+            hint,
+        )
+        for match, name in families.items()
+        for hint in [did_you_mean(str(match), known)]
+    ]
+
+
 def _assort(
-    placement: Placement, declared: Declared, plan: Plan, zone: ZoneInfo, faults: list[Fault]
+    placement: Placement,
+    declared: Declared,
+    row: Sequence[Feature],
+    crossed: Sequence[Feature],
+    zone: ZoneInfo,
+    faults: list[Fault],
 ) -> Assortment:
     offers = tuple(
         sorted(
@@ -81,13 +125,13 @@ def _assort(
             key=lambda offer: offer.id,
         )
     )
-    cross = [feature.name for feature in plan.cross_features]
+    cross = [feature.name for feature in crossed]
     families: dict[str, list[int]] = {}
-    for n, feature in enumerate(plan.cross_features):
+    for n, feature in enumerate(crossed):
         families.setdefault(str(feature.match), []).append(n)
     keys = {match: tuple(_key(offer, match) for offer in offers) for match in families}
     names, numbers = numeric(offers)
-    customer = [feature.name for feature in plan.customer_features]
+    customer = [feature.name for feature in row]
     faults += _clashes(placement, offers, [*customer, *cross])
     return Assortment(
         placement=placement,

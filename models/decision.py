@@ -49,6 +49,8 @@ class Decision:
 
     Arrays run over `eligibility.offers`, which are places in `assortment`. `at` is the instant decided
     for, ms; `draws` are the float32 weights that the slate was drawn from, `silence` that of saying nothing.
+    `folded` is the last position of the customer's partition of the log that `row` knows, -1 for none, None
+    when nobody said.
     """
 
     request: Request
@@ -70,6 +72,7 @@ class Decision:
     silence: float | None
     slate: Slate
     chosen: tuple[Chosen, ...]
+    folded: int | None = None
 
 
 def decide(
@@ -81,6 +84,7 @@ def decide(
     scorers: Blend,
     at: int,
     seed: int | None = None,
+    folded: int | None = None,
 ) -> Decision:
     """Choose what to say to one customer at the instant `at` (ms).
 
@@ -132,6 +136,7 @@ def decide(
             )
             for position, (n, chance) in enumerate(zip(slate.order, slate.probabilities, strict=True), 1)
         ),
+        folded=folded,
     )
 
 

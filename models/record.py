@@ -37,6 +37,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, array_like=True, kw_only=True)
     `row` is the customer's features, float32; `clock` the local hour and weekday; `scored` and `draws`
     float32 over the eligible offers. `offers` names the offers said; `order` are their places among the
     eligible, `numbers` (float32) what models saw of each beside the customer's and cross features.
+    `folded` is the last position of the log that the row knows of the customer (-1: none, None: not said).
     `columns` is the digest of the matrix's names, `plan` that of the features, `catalogue` its version.
     """
 
@@ -70,6 +71,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, array_like=True, kw_only=True)
     propensities: list[float]
     probability: float
     numbers: bytes
+    folded: int | None = None
 
     @property
     def scores(self) -> dict[str, NDArray[np.float64]]:
@@ -170,6 +172,7 @@ def keep(decision: Decision) -> DecisionRecord:
         propensities=list(decision.slate.probabilities),
         probability=decision.slate.probability,
         numbers=pack_floats(decision.matrix.offers[list(decision.slate.order), width:]),
+        folded=decision.folded,
     )
 
 

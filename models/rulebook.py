@@ -43,9 +43,8 @@ def compile_rules(
         try:
             expression = compile_expression(text.when, kinds)
         except BadExpression as error:
-            faults.append(
-                Fault(FILE, f"{text.place} (placement {placement.name})", "a condition", str(error))
-            )
+            place = f"{text.place} (placement {placement.name}), character {error.at}"
+            faults.append(Fault(FILE, place, error.expected, error.found, error.hint))
             continue
         if expression.kind != "boolean":
             place = f"{text.place} (placement {placement.name})"

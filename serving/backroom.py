@@ -13,7 +13,9 @@ from events.bus import Bus
 from events.setup import Setup
 from events.topics import DECISIONS, layout
 from features.declare import Playbook, load
+from features.fold import empty
 from features.plan import Plan, compile_plan
+from features.row import prepare
 from features.store import StoreUnavailable
 from models import catalogue as catalogues
 from models.catalogue import Catalogue
@@ -21,6 +23,7 @@ from serving.decider import Decider
 from serving.ledger import Ledger
 from serving.metrics import Metrics
 from serving.model_shelf import ModelShelf
+from serving.plan_room import PlanRoom
 from serving.publisher import Publisher
 from serving.redis_line import RedisAway, RedisLine
 from serving.relay import Relay
@@ -45,6 +48,7 @@ class Backroom:
     publisher: Publisher
     relay: Relay
     shelf: ModelShelf
+    plans: PlanRoom
     decider: Decider
 
     def __init__(self, setup: Setup, now: Callable[[], float] = time.time) -> None:
@@ -76,6 +80,8 @@ class Backroom:
         self.relay = Relay(self.line, self.publisher, self.setup.partitions)
         self.shelf = ModelShelf(self.setup, self.plan, self.catalogue, self.line)
         await self.shelf.refresh()
+        self.plans = PlanRoom(self.line, self.plan, self.setup.partitions)
+        await self.plans.refresh()
         self.decider = Decider(
             project=self.setup.project,
             partitions=self.setup.partitions,
@@ -89,10 +95,12 @@ class Backroom:
             ledger=self.ledger,
             relay=self.relay,
             shelf=self.shelf,
+            plans=self.plans,
             metrics=self.metrics,
             now=self.now,
         )
-        self._tasks = [asyncio.create_task(self.relay.run()), asyncio.create_task(self.shelf.run())]
+        every = (self.relay.run(), self.shelf.run(), self.plans.run())
+        self._tasks = [asyncio.create_task(each) for each in every]
         for task in self._tasks:
             task.add_done_callback(_tell)
         # What is loaded by now stays for good: the collector need not look at it again and again.
@@ -103,8 +111,9 @@ class Backroom:
     async def close(self) -> None:
         """Let the relay finish what it holds (at most `DRAIN_S`), then hang up."""
         if self._tasks:
-            relaying, shelving = self._tasks
-            shelving.cancel()
+            relaying, *looking = self._tasks
+            for each in looking:
+                each.cancel()
             self.relay.stop()
             await asyncio.wait([relaying], timeout=DRAIN_S)
             if not relaying.done():
@@ -137,6 +146,7 @@ class Backroom:
     def _read(self) -> None:
         self.playbook = load(self.setup.playbook)
         self.plan = compile_plan(self.playbook)
+        prepare(self.plan, empty(self.plan))
         self.catalogue = catalogues.load(self.setup.playbook, self.plan, self.setup.catalogue)
         del self.missing["catalogue"]
 

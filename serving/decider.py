@@ -13,10 +13,14 @@ from events.codec import render_time
 from events.faults import did_you_mean
 from events.identity import id_key, is_customer, mint, partition_of
 from events.setup import Clock
+from features.attribute_fields import LOADED_KEY, AttributesDamaged, fields_of, held_of
+from features.attributes import Held, nothing_held
 from features.feast_store import BLOB_FIELD, WATERMARKS_KEY, decode_blob_value, feast_key
-from features.fold import BlobDamaged, State, UnknownPlan, decode
+from features.fold import BlobDamaged, State, UnknownPlan
+from features.full_row import full_row
 from features.plan import Plan
-from features.row import StateAhead, cross, row
+from features.row import StateAhead, cross
+from features.warming import Mask
 from models.assortment import Assortment
 from models.catalogue import Catalogue
 from models.decision import Decision, Request, decide, decision_id
@@ -29,6 +33,7 @@ from serving.ledger import Ledger, request_key
 from serving.messages import LONGEST_TEXT, DecisionAnswer, DecisionRequest, RankedOffer, When, instant
 from serving.metrics import Metrics
 from serving.model_shelf import ModelShelf
+from serving.plan_room import PlanRoom
 from serving.problems import Fault, Problem, invalid, show
 from serving.redis_line import Command, RedisLine
 from serving.relay import Recorded, Relay
@@ -46,13 +51,16 @@ class Known(NamedTuple):
     """What was read of one customer: `state` is None for someone unseen.
 
     `watermark` (ms) is how far the customer's partition is folded, None when that is not known or the
-    state cannot be read: every value is then missing. `at` is the instant to decide for.
+    state cannot be read: every value of behaviour is then missing. `attributes` are of batch tables; `at` is
+    the instant to decide for, `mask` what of the rows is warming.
     """
 
     customer: str
     state: State | None
     watermark: int | None
     at: int
+    attributes: Held
+    mask: Mask
 
 
 class Decided(NamedTuple):
@@ -84,13 +92,18 @@ class Decider:
         ledger: Ledger,
         relay: Relay,
         shelf: ModelShelf,
+        plans: PlanRoom,
         metrics: Metrics,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._project, self._partitions, self._clock, self._kinds = project, partitions, clock, kinds
         self._plan, self._catalogue = plan, catalogue
+        self._tables = plan.playbook.attributes
+        self._fields = (BLOB_FIELD, *fields_of(self._tables))
+        names = [table.name for table in self._tables]
+        self._asked_beside: tuple[Command, ...] = (("HMGET", LOADED_KEY, *names),) if names else ()
         self._line, self._ledger, self._relay = line, ledger, relay
-        self._shelf, self._metrics, self._now = shelf, metrics, now
+        self._shelf, self._plans, self._metrics, self._now = shelf, plans, metrics, now
         self._aliases: OrderedDict[str, str] = OrderedDict()
 
     async def decide(self, ask: DecisionRequest, *, closed: bool = False) -> Decided:
@@ -155,17 +168,18 @@ class Decider:
         self, customer: str, at: int | None, beside: Command
     ) -> tuple[bytes | None, Known | Problem]:
         """One round trip: `beside`'s reply, and what is known, or why that instant cannot be decided."""
-        reply, value, mark = await self._line.ask(
+        reply, (value, *fields), mark, *loaded = await self._line.ask(
             beside,
-            ("HGET", feast_key(self._project, customer), BLOB_FIELD),
+            ("HMGET", feast_key(self._project, customer), *self._fields),
             ("HGET", WATERMARKS_KEY, partition_of(customer, self._partitions)),
+            *self._asked_beside,
         )
         watermark = None if mark is None else int(mark)
         state: State | None = None
-        readable = True
+        readable, mask = True, self._plans.mask
         if value:
             try:
-                state = decode(self._plan, decode_blob_value(value) or b"")
+                state, mask = await self._open(decode_blob_value(value) or b"")
             except (BlobDamaged, UnknownPlan, ValueError):
                 self._metrics.unreadable.inc()
                 readable = False
@@ -174,7 +188,22 @@ class Decider:
         except Problem as problem:
             return reply, problem
         # What cannot be read is missing, not empty: no watermark says so.
-        return reply, Known(customer, state, watermark if readable else None, when)
+        attributes = self._attributes(fields, loaded[0] if loaded else [], when)
+        return reply, Known(customer, state, watermark if readable else None, when, attributes, mask)
+
+    async def _open(self, blob: bytes) -> tuple[State, Mask]:
+        try:
+            return self._plans.open(blob)
+        except UnknownPlan:
+            await self._plans.refresh()  # the stream may have changed its plan this very second
+            return self._plans.open(blob)
+
+    def _attributes(self, fields: list[bytes | None], loaded: list[bytes | None], at: int) -> Held:
+        try:
+            return held_of(self._tables, fields, loaded, at)
+        except AttributesDamaged:
+            self._metrics.unreadable.inc()
+            return nothing_held(self._tables)
 
     def _asked(self, at: When | None) -> int | None:
         if at is None:
@@ -216,17 +245,23 @@ class Decider:
         plan, state, at = self._plan, known.state, known.at
 
         def cross_for(offers: Indices) -> Floats:
-            return cross(plan, state, at, assortment.keys_of(offers), known.watermark)
+            values = cross(plan, state, at, assortment.keys_of(offers), known.watermark)
+            return known.mask.on_cross(values, at)
 
+        partition = partition_of(known.customer, self._partitions)
+        folded = -1 if state is None else state.applied.get(partition, -1)
         request = Request(
             request_id=request_id, customer=known.customer, context=ask.context, limit=ask.limit
         )
 
         def with_models(scorers: Blend) -> Decision:
-            return decide(request, ask.placement, self._catalogue, features, cross_for, scorers, at)
+            return decide(
+                request, ask.placement, self._catalogue, features, cross_for, scorers, at, folded=folded
+            )
 
         try:
-            features = row(plan, state, at, known.watermark)
+            features = full_row(plan, state, known.attributes, at, known.watermark)
+            features = known.mask.on_row(features, at)
             try:
                 return with_models(self._shelf.blend(ask.placement))
             except (StateAhead, BadContext):

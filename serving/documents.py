@@ -89,7 +89,16 @@ CUSTOMER_ANSWER: Final = {
             "age_ms": 36000000,
             "unit": "USD",
             "meaning": "What the household spent",
-        }
+        },
+        {
+            "name": "household_age",
+            "value": 3,
+            "status": "known",
+            "age_ms": 10713600000,
+            "unit": "category",
+            "meaning": "Age of the head of the household",
+            "category": "45-54",
+        },
     ],
 }
 OUTCOME: Final = {

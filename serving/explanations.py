@@ -6,8 +6,9 @@ from typing import Any
 import orjson
 
 from events.codec import render_time
+from features.attributes import explain_attributes
+from features.full_row import behaviour_values
 from features.plan import Plan
-from features.row import explain
 from models.catalogue import Catalogue
 from models.explanation import why
 from models.record import unpack
@@ -22,8 +23,11 @@ def decision_view(record: bytes, catalogue: Catalogue) -> bytes:
 
 
 def customer_view(reference: str, known: Known, plan: Plan) -> bytes:
-    """Tell each value of a customer with its age, as JSON; `age_ms` is how far behind our reading is."""
-    values = [
+    """Tell each value of a customer with its age, as JSON.
+
+    `age_ms` is how far behind our reading is; of an attribute, how long its row has been known.
+    """
+    values: list[dict[str, Any]] = [
         {
             "name": value.name,
             "value": _plain(value.value),
@@ -32,7 +36,21 @@ def customer_view(reference: str, known: Known, plan: Plan) -> bytes:
             "unit": value.unit,
             "meaning": value.meaning,
         }
-        for value in explain(plan, known.state, known.at, known.watermark)
+        for value in known.mask.on_values(
+            behaviour_values(plan, known.state, known.at, known.watermark), known.at
+        )
+    ]
+    values += [
+        {
+            "name": each.feature.name,
+            "value": _plain(each.value),
+            "status": each.status,
+            "age_ms": each.age_ms,
+            "unit": each.feature.unit,
+            "meaning": each.feature.meaning,
+        }
+        | ({} if each.text is None else {"category": each.text})
+        for each in explain_attributes(plan, known.attributes, known.at)
     ]
     told: dict[str, Any] = {
         "customer": known.customer,

@@ -4,11 +4,11 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from events.counters import counters_key
+from events.counters import WORKERS_KEY, counters_key
 from features.feast_store import WATERMARKS_KEY
 from serving.redis_line import RedisAway, RedisLine
 
-STREAM_PROCESSES: Final = ("intake", "behaviour", "learner", "push")
+STREAM_PROCESSES: Final = ("intake", "behaviour", "learner", "push", "parity")
 BUCKETS: Final = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 
@@ -61,15 +61,17 @@ class Metrics:
     async def gather(self, line: RedisLine) -> None:
         """Fetch the stream's counters and watermarks; without Redis they keep their last values."""
         try:
+            (workers,) = await line.ask(("HKEYS", WORKERS_KEY))
+            names = sorted({*STREAM_PROCESSES, *(name.decode() for name in workers)})
             *counters, marks = await line.ask(
-                *[("HGETALL", counters_key(name)) for name in STREAM_PROCESSES],
+                *[("HGETALL", counters_key(name)) for name in names],
                 ("HGETALL", WATERMARKS_KEY),
             )
         except RedisAway:
             self.redis_up.set(0)
             return
         self.redis_up.set(1)
-        for process, flat in zip(STREAM_PROCESSES, counters, strict=True):
+        for process, flat in zip(names, counters, strict=True):
             for name, value in zip(flat[::2], flat[1::2], strict=True):
                 try:
                     number = float(value)

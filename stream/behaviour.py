@@ -5,26 +5,30 @@
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from events.bus import Bus, connect
+from events.bus import Bus, Message, connect
 from events.setup import Setup
 from events.topics import BEHAVIOUR, DEAD_LETTERS, TRIGGERS, layout
 from features.declare import load as load_playbook
 from features.feast_store import RedisStateStore
-from features.fold import encode
+from features.fold import State, encode
 from features.plan import Plan, compile_plan
 from features.store import StateStore
 from stream.behaviour_fold import BehaviourFold
 from stream.bus_source import BusSource, Cursor, Place
 from stream.counters import Counters
 from stream.engine import run_flow
+from stream.graft import Grafter
+from stream.lease import Guard, LeaseLost, Leases, nobody_else
 from stream.outlet import Outlet, ends
 from stream.patience import persist, until_stopped
 from stream.state_cache import StateCache
 from stream.steady import SteadyStore, connect_redis, say_and_mind
+from stream.swap import SwappingReader, SwappingStore, begin
 from stream.taps import Poll
+from stream.worker import ALONE, Worker, register
 
 PROCESS: Final = "behaviour"
 
@@ -41,7 +45,7 @@ class BehaviourStage:
 
     Whatever moment a crash picks, reading on from an earlier position gives the same states; a trigger
     published just before it is published again, under the same id. Partitions share nothing but Redis:
-    more workers would each take some of them, with a fold of their own.
+    more workers each take some of them, with a fold of their own. `guard` is asked before every write.
     """
 
     def __init__(
@@ -54,6 +58,9 @@ class BehaviourStage:
         bus: Bus,
         stop: threading.Event,
         done: Mapping[int, int],
+        guard: Guard = nobody_else,
+        cache: StateCache | None = None,
+        grafter: Grafter | None = None,
     ) -> None:
         self._plan = plan
         self._folding = folding
@@ -63,12 +70,19 @@ class BehaviourStage:
         self._bus = bus
         self._stop = stop
         self._done = dict(done)
+        self._guard = guard
+        self._cache = cache
+        self._grafter = grafter
 
     def take(self, polls: list[Poll]) -> None:
         """Fold what was read; durable on return."""
         for start in range(0, len(polls), POLLS):
             self._take(polls[start : start + POLLS])
+        if self._grafter is not None:
+            persist(self._grafter.step, "merging what was backfilled", self._stop)
         if self._counters.due():
+            if self._cache is not None:
+                self._counters.set("cached_bytes", self._cache.bytes)
             self._counters.set("lag", sum(self._last(place) - at for place, at in self._done.items()))
             self._flush()
 
@@ -81,14 +95,8 @@ class BehaviourStage:
         if not polls:
             return
         effects = self._folding.process(polls)
-        self._outlet.publish(effects.messages)
-        if effects.states:
-            self._store.write_many(
-                [
-                    (customer, encode(self._plan, state), state.newest)
-                    for customer, state in effects.states.items()
-                ]
-            )
+        self._tell(effects.messages)
+        self._keep(effects.states)
         for partition, wakes in effects.wakes.items():
             self._store.set_wakes(partition, wakes)
         for partition, watermark in effects.watermarks.items():
@@ -96,55 +104,101 @@ class BehaviourStage:
         for poll in polls:
             self._done[poll.partition] = poll.records[-1].position
 
+    def _tell(self, messages: Sequence[Message]) -> None:
+        if messages:
+            persist(self._guard, "looking after the lease", self._stop)
+            self._outlet.publish(messages)
+
+    def _keep(self, states: Mapping[str, State]) -> None:
+        if states:
+            plan = self._plan
+            self._store.write_many(
+                [(customer, encode(plan, state), state.newest) for customer, state in states.items()]
+            )
+
     def _last(self, partition: int) -> int:
         return persist(lambda: self._bus.last(BEHAVIOUR, partition), "asking the bus its end", self._stop)
 
     def _flush(self) -> None:
         beside = {POSITIONS: {str(partition): position for partition, position in self._done.items()}}
-        persist(lambda: self._counters.flush(beside), "writing counters to Redis", self._stop)
+
+        def flush() -> None:
+            self._guard()
+            self._counters.flush(beside)
+
+        persist(flush, "writing counters to Redis", self._stop)
 
 
 @until_stopped(PROCESS)
-def run(setup: Setup, stop: threading.Event) -> None:
-    """Fold `behaviour` until `stop` is set.
+def run(setup: Setup, stop: threading.Event, worker: Worker = ALONE) -> None:
+    """Fold this worker's partitions of `behaviour` until `stop` is set.
 
-    Errors: `BusUnavailable` or `StoreUnavailable` when bus or Redis do not answer within
-    `setup.wait_s`; `PlaybookRefused`; `UnknownPlan` when states were folded under another plan.
+    Each partition is leased: while another process holds one of ours, this one waits and says so, and a
+    process that has lost one begins again by waiting. Errors: `BusUnavailable` or `StoreUnavailable` when bus
+    or Redis do not answer within `setup.wait_s`; `PlaybookRefused`; `NothingToDo` for a worker without
+    partitions; `UnknownPlan` when states were folded under another plan.
     """
     playbook = load_playbook(setup.playbook)
     plan = compile_plan(playbook)
+    mine = worker.partitions(setup.partitions)
     bus = connect(setup.bus, timeout_s=setup.wait_s, waiting=say_and_mind(stop))
-    redis = connect_redis(setup.redis, setup.wait_s, stop)
-    store = SteadyStore(RedisStateStore(setup.redis, setup.project), stop)
-    targets = [(TRIGGERS, partition) for partition in range(setup.partitions)] + [(DEAD_LETTERS, 0)]
+    connect_redis(setup.redis, setup.wait_s, stop).close()
+    try:
+        while not stop.is_set():
+            leases = Leases(setup.redis, [f"{PROCESS}:{partition}" for partition in mine])
+            try:
+                leases.acquire(worker.name, stop)
+                _fold(setup, stop, worker, plan, bus, leases)
+            except LeaseLost as lost:
+                log.warning("%s: %s; waiting for it again", worker.name, lost)
+            finally:
+                leases.release()
+    finally:
+        bus.close()
+
+
+def _fold(setup: Setup, stop: threading.Event, worker: Worker, plan: Plan, bus: Bus, leases: Leases) -> None:
+    """Fold what the leases allow until `stop` is set. Errors: `LeaseLost`, and those of `run`."""
+    playbook, mine = plan.playbook, worker.partitions(setup.partitions)
+    address = leases.address(setup.redis)
+    redis = connect_redis(address, setup.wait_s, stop)
+    store = SteadyStore(RedisStateStore(address, setup.project), stop, leases.guard)
+    targets = [(TRIGGERS, partition) for partition in mine] + [(DEAD_LETTERS, 0)]
 
     def resume() -> tuple[dict[int, int], Counters, Outlet]:
         bus.ensure(layout(playbook.contracts, setup.partitions))
-        done = {int(partition): int(position) for partition, position in redis.hgetall(POSITIONS).items()}
-        return done, Counters(redis, PROCESS), Outlet(bus, ends(bus, targets), stop)
+        known = {int(partition): int(position) for partition, position in redis.hgetall(POSITIONS).items()}
+        done = {partition: known[partition] for partition in mine if partition in known}
+        register(redis, worker)
+        return done, Counters(redis, worker.name), Outlet(bus, ends(bus, targets), stop)
 
     done, counters, outlet = persist(resume, "reading where the fold was left", stop)
-    folding = BehaviourFold(plan, store, setup.partitions, StateCache(), counters, store.watermarks())
-    places = [(BEHAVIOUR, partition) for partition in range(setup.partitions)]
-    stage = BehaviourStage(plan, folding, store, outlet, counters, bus, stop, done)
-    log.info(
-        "behaviour: reading %s (%d partitions) from %s into %s, plan %s of %s, %d features",
-        *(BEHAVIOUR, setup.partitions, setup.bus, setup.redis, plan.digest, playbook.name),
-        len(plan.customer_features) + len(plan.cross_features),
+    watermarks = {partition: ms for partition, ms in store.watermarks().items() if partition in mine}
+    cache = StateCache(setup.cache_mb * 1_000_000)
+    record = persist(lambda: begin(redis, plan, mine, done, watermarks), "telling our plan", stop)
+    reader = SwappingReader(redis, plan, record, setup.partitions)
+    swapping = SwappingStore(store, reader, stop)
+    folding = BehaviourFold(plan, swapping, setup.partitions, cache, counters, watermarks)
+    grafter = Grafter(redis, setup.project, plan, mine, reader, cache, counters, leases.guard)
+    stage = BehaviourStage(
+        plan, folding, store, outlet, counters, bus, stop, done, leases.guard, cache, grafter
     )
-    source = BusSource(bus, places, stop, cursor=_cursor(done))
-    run_flow(PROCESS, source, stage, stop, setup.run_dir / "positions" / PROCESS)
-    bus.close()
+    log.info(
+        "%s: reading %s (partitions %s of %d) from %s into %s, plan %s of %s, %d features",
+        *(worker.name, BEHAVIOUR, ", ".join(map(str, mine)), setup.partitions, setup.bus, setup.redis),
+        *(plan.digest, playbook.name, len(plan.customer_features) + len(plan.cross_features)),
+    )
+    source = BusSource(bus, [(BEHAVIOUR, partition) for partition in mine], stop, cursor=_cursor(done))
+    positions = setup.run_dir / "positions" / worker.folder
+    run_flow(worker.name, source, stage, stop, positions, counters=counters)
 
 
 def _cursor(done: Mapping[int, int]) -> Cursor:
     def cursor(place: Place, saved: int | None) -> int | None:
-        """Read again what this Redis has not: it may have come back with less than it had."""
-        if saved is None:
-            return None
+        """Where Redis is, whatever the engine remembers: other workers may have gone on, or Redis back."""
         held = done.get(place[1])
-        if held is None or held < saved:
+        if saved is not None and held != saved:
             log.info("%s/%d: Redis holds up to %s, the engine read up to %d", *place, held, saved)
-        return held if held is None else min(saved, held)
+        return held
 
     return cursor

@@ -3,14 +3,17 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
+import numpy as np
+
 from events.bus import Message, Record
 from events.codec import BadEvent, decode, render_cloudevent, render_time
 from events.dead_letters import dead_letter
 from events.envelope import TRIGGER, Event, Tick
 from events.identity import partition_of
 from events.topics import TRIGGERS
-from features.fold import Fate, State, empty, fold
+from features.fold import FATES, IRRELEVANT, State, empty, fold_batch
 from features.fold import decode as decode_state
+from features.kernel.folding import BEHIND, FOLDED, LATE
 from features.plan import Plan
 from features.triggers import Fired, advance, next_wake, wake
 from stream.counters import Counters
@@ -73,39 +76,80 @@ class BehaviourFold:
         self._tell = Teller()
         self._effects = Effects([], {}, {}, {})
         self._touched: dict[str, tuple[Entry, int]] = {}
+        # Without triggers that wait, no tick ever wakes anybody.
+        self._waits = bool(plan.triggers.ends)
 
     def process(self, polls: Sequence[Poll]) -> Effects:
         """What `polls` come to; the caller makes it durable before it calls again."""
         self._effects = Effects([], {}, {}, {})
         self._touched = {}
-        batch = [(record, decode(record.value)) for poll in polls for record in poll.records]
-        self._fetch({item.customer for _, item in batch if type(item) is Event})
-        plan, touched, entry_of = self._plan, self._touched, self._cache.get
-        folded = irrelevant = 0
-        for record, item in batch:
-            if type(item) is Tick:
-                self._wake(record, item.time)
-                continue
-            assert type(item) is Event, "nothing else is on the log"
-            entry = entry_of(item.customer)
-            assert entry is not None, "fetched above"
-            fate = fold(plan, entry.state, item, record.partition, record.position)
-            if fate is Fate.FOLDED:
-                folded += 1
-                touched[item.customer] = entry, record.partition
-                if fired := advance(plan, entry.state, item):
-                    self._fire(fired)
-            elif fate is Fate.IRRELEVANT:
-                irrelevant += 1
+        records: list[Record] = []
+        events: list[Event] = []
+        for record in [record for poll in polls for record in poll.records]:
+            item = decode(record.value)
+            if type(item) is Event:
+                records.append(record)
+                events.append(item)
             else:
-                self._unfolded(fate, record, item, entry)
+                assert type(item) is Tick, "nothing else is on the log"
+                if self._waits:
+                    # Wake-ups come between the events before the tick and those behind it.
+                    self._fold(records, events)
+                    records, events = [], []
+                    self._wake(record, item.time)
+                else:
+                    self._pass(record, item.time)
+        self._fold(records, events)
         self._note_touched()
         self._cache.shrink()
-        self._counters.add("folded", folded)
-        self._counters.add("irrelevant", irrelevant)
         self._counters.add("states_written", len(self._effects.states))
         self._counters.set("cached", len(self._cache))
         return self._effects
+
+    def _fold(self, records: Sequence[Record], events: Sequence[Event]) -> None:
+        """Fold a piece of the log in one compiled pass, then fire what its events fire, in log order."""
+        if not events:
+            return
+        owner: dict[str, int] = {}
+        owners = [owner.setdefault(event.customer, len(owner)) for event in events]
+        customers = list(owner)
+        self._fetch(customers)
+        entries = [entry for customer in customers if (entry := self._cache.get(customer)) is not None]
+        folded = fold_batch(
+            self._plan,
+            [entry.state.seal() for entry in entries],
+            events,
+            owners,
+            [record.partition for record in records],
+            [record.position for record in records],
+        )
+        newest = [entry.state.newest for entry in entries]
+        for customer, entry, blob in zip(customers, entries, folded.blobs, strict=True):
+            entry.state.become(blob)
+            self._cache.resize(customer, len(blob))
+        counts = np.bincount(folded.fates, minlength=len(FATES)).tolist()
+        for number, fate in FATES.items():
+            self._counters.add(fate.name.lower(), counts[number])
+        fates = folded.fates.tolist()
+        concerned = self._plan.triggers.events
+        for place, (event, whose, fate) in enumerate(zip(events, owners, fates, strict=True)):
+            if fate == IRRELEVANT:
+                continue
+            entry = entries[whose]
+            if fate == BEHIND:
+                # A crash may have come between the state and its wake-up: say the wake-up again.
+                self._wakes(records[place].partition)[event.customer] = next_wake(entry.state)
+                continue
+            self._touched[event.customer] = entry, records[place].partition
+            if fate == LATE:
+                self._late(records[place], event, newest[whose])
+            elif fate == FOLDED:
+                newest[whose] = max(newest[whose], event.time)
+                if event.type in concerned:
+                    row = folded.probe_rows[place]
+                    values = folded.probes[row].tolist() if row >= 0 else ()
+                    if fired := advance(self._plan, entry.state, event, newest[whose], values):
+                        self._fire(fired)
 
     def _fetch(self, customers: Iterable[str]) -> None:
         """Make sure that the states of `customers` are cached, by one read of those that are not."""
@@ -120,23 +164,13 @@ class BehaviourFold:
                 entry = Entry(empty(self._plan), None)
             else:
                 state = decode_state(self._plan, blob)
-                entry = Entry(state, next_wake(state))
+                entry = Entry(state, next_wake(state), len(blob))
             self._cache.put(customer, entry)
-
-    def _unfolded(self, fate: Fate, record: Record, event: Event, entry: Entry) -> None:
-        self._counters.add(fate.name.lower())
-        if fate is Fate.BEHIND:
-            # A crash may have come between the state and its wake-up: say the wake-up again.
-            self._wakes(record.partition)[event.customer] = next_wake(entry.state)
-            return
-        self._touched[event.customer] = entry, record.partition
-        if fate is Fate.LATE:
-            self._late(record, event, entry.state)
 
     def _wake(self, record: Record, time: int) -> None:
         partition = record.partition
-        self._counters.add("ticks")
         if time <= self._watermarks.get(partition, -1):
+            self._counters.add("ticks")
             return
         self._note_touched()
         waiting = self._effects.wakes.get(partition, {})
@@ -154,7 +188,13 @@ class BehaviourFold:
                     self._fire(fired)
                 self._touched[customer] = entry, partition
         self._note_touched()
-        self._watermarks[partition] = self._effects.watermarks[partition] = time
+        self._pass(record, time)
+
+    def _pass(self, record: Record, time: int) -> None:
+        """Everything before `time` has been read and folded."""
+        self._counters.add("ticks")
+        if time > self._watermarks.get(record.partition, -1):
+            self._watermarks[record.partition] = self._effects.watermarks[record.partition] = time
 
     def _wakes(self, partition: int) -> dict[str, int | None]:
         return self._effects.wakes.setdefault(partition, {})
@@ -175,8 +215,8 @@ class BehaviourFold:
             self._counters.add("triggers_fired")
             self._counters.add(f"triggers_fired.{one.trigger}")
 
-    def _late(self, record: Record, event: Event, state: State) -> None:
-        expected = f"an instant within the playbook's lateness of {render_time(state.newest)}"
+    def _late(self, record: Record, event: Event, newest: int) -> None:
+        expected = f"an instant within the playbook's lateness of {render_time(newest)}"
         bad = BadEvent("late", "time", expected, render_time(event.time))
         letter = dead_letter(record, bad, wall_ms())
         self._effects.messages.append(letter_message(letter))

@@ -11,6 +11,7 @@ from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from events.bus import Bus
 from events.faults import Refusal
 from stream.patience import persist
+from stream.snapshots import Snapshots
 from stream.taps import Poll, Tap, TapRoom
 
 LIMIT: Final = 2_000
@@ -39,14 +40,24 @@ def keep(place: Place, saved: int | None) -> int | None:
 class BusPartition(StatefulSourcePartition[Poll, int]):
     """One partition of the bus; what is saved is the position of the last record handed on."""
 
-    def __init__(self, room: TapRoom, tap: Tap, after: int, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        room: TapRoom,
+        tap: Tap,
+        after: int,
+        stop: threading.Event,
+        snapshots: Snapshots | None = None,
+    ) -> None:
         self._room = room
         self._tap = tap
         self._after = after
         self._stop = stop
+        self._snapshots = snapshots
 
     def next_batch(self) -> Sequence[Poll]:
         """What has arrived; naps until something does, some milliseconds at most."""
+        if self._snapshots is not None:
+            self._snapshots.end()
         if self._stop.is_set():
             self._room.shut()
             raise StopIteration  # the engine then saves the last epoch: that is a clean stop
@@ -66,6 +77,8 @@ class BusPartition(StatefulSourcePartition[Poll, int]):
 
     def snapshot(self) -> int:
         """The position of the last record handed on."""
+        if self._snapshots is not None:
+            self._snapshots.begin()
         return self._after
 
     def close(self) -> None:
@@ -95,6 +108,11 @@ class BusSource(FixedPartitionedSource[Poll, int]):
         self._cursor = cursor
         self._limit = limit
         self._room = TapRoom()
+        self._snapshots: Snapshots | None = None
+
+    def measure(self, snapshots: Snapshots | None) -> None:
+        """Say what each snapshot costs."""
+        self._snapshots = snapshots
 
     def shut(self) -> None:
         """End every reader, also when the engine did not."""
@@ -123,4 +141,4 @@ class BusSource(FixedPartitionedSource[Poll, int]):
                 "with an empty KAIROS_RUN_DIR and an empty Redis"
             )
         tap = self._room.open(self._bus.reader(topic, partition, after), topic, partition, self._limit)
-        return BusPartition(self._room, tap, after, self._stop)
+        return BusPartition(self._room, tap, after, self._stop, self._snapshots)

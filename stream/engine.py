@@ -3,6 +3,7 @@
 import gc
 import os
 import threading
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, Protocol
@@ -15,6 +16,8 @@ from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.run import cli_main
 
 from stream.bus_source import BusSource
+from stream.counters import Counters
+from stream.snapshots import Snapshots
 from stream.taps import Poll
 
 EPOCH: Final = timedelta(seconds=0.75)
@@ -44,13 +47,17 @@ class Stage(Protocol):
 
 
 class _StagePartition(StatelessSinkPartition[Poll]):
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, snapshots: Snapshots | None) -> None:
         self._stage = stage
+        self._snapshots = snapshots
         self._whole = True
 
     def write_batch(self, items: list[Poll]) -> None:
         self._whole = False
+        began = time.perf_counter()
         self._stage.take(items)
+        if self._snapshots is not None:
+            self._snapshots.away(time.perf_counter() - began)
         self._whole = True
 
     def close(self) -> None:
@@ -60,13 +67,14 @@ class _StagePartition(StatelessSinkPartition[Poll]):
 
 
 class _StageSink(DynamicSink[Poll]):
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, snapshots: Snapshots | None) -> None:
         self._stage = stage
+        self._snapshots = snapshots
 
     def build(self, step_id: str, worker_index: int, worker_count: int) -> _StagePartition:
         if worker_count != 1:
             raise ValueError(f"stage: expected one worker, found {worker_count}; its state is not shared")
-        return _StagePartition(self._stage)
+        return _StagePartition(self._stage, self._snapshots)
 
 
 def run_flow(
@@ -76,14 +84,18 @@ def run_flow(
     stop: threading.Event,
     positions: Path | None = None,
     epoch: timedelta = EPOCH,
+    counters: Counters | None = None,
 ) -> None:
     """Run `source` into the stage until `stop` is set; cursors are saved below `positions`.
 
     With `positions` None nothing is saved: the stage says itself where its source goes on. Whatever
-    the stage or the source raises is raised here, and then the open epoch is not saved.
+    the stage or the source raises is raised here, and then the open epoch is not saved. `counters` are told
+    what snapshots cost.
     """
+    snapshots = None if counters is None else Snapshots(counters, positions)
+    source.measure(snapshots)
     flow = Dataflow(name)
-    op.output("stage", op.input("bus", flow, source), _StageSink(stage))
+    op.output("stage", op.input("bus", flow, source), _StageSink(stage, snapshots))
     recovery = None
     if positions is not None:
         if not positions.exists():

@@ -22,6 +22,7 @@ from stream.clock import SourceClock
 from stream.counters import Counters
 from stream.engine import run_flow
 from stream.intake_journal import RECALLED, Remembered
+from stream.lease import Guard, LeaseLost, Leases, nobody_else
 from stream.outlet import Outlet
 from stream.patience import persist, until_stopped
 from stream.steady import SteadyResolver, connect_redis, say_and_mind
@@ -57,6 +58,7 @@ class IntakeStage:
         bus: Bus,
         stop: threading.Event,
         linking: Collection[str] = (),
+        guard: Guard = nobody_else,
     ) -> None:
         self._admission = admission
         self._outlet = outlet
@@ -71,6 +73,7 @@ class IntakeStage:
         self._bus = bus
         self._stop = stop
         self._linking = linking
+        self._guard = guard
         self._look = 0.0
 
     def take(self, polls: list[Poll]) -> None:
@@ -82,7 +85,9 @@ class IntakeStage:
     def _take(self, polls: Sequence[Poll]) -> None:
         fresh = [new for poll in polls if (new := self._unread(poll)) is not None]
         messages = self._admission.process(fresh, wall_ms())
-        self._outlet.publish(messages)
+        if messages:
+            persist(self._guard, "looking after the lease", self._stop)
+            self._outlet.publish(messages)
         records = 0
         for poll in fresh:
             if poll.records:
@@ -115,7 +120,12 @@ class IntakeStage:
             self._wrote = self._outlet.ends
         journal = Remembered(self._read, self._clock.marks, self._wrote, self._clock.ticked)
         beside = {intake_journal.KEY: journal.fields()}
-        persist(lambda: self._counters.flush(beside), "writing intake's journal to Redis", self._stop)
+
+        def flush() -> None:
+            self._guard()
+            self._counters.flush(beside)
+
+        persist(flush, "writing intake's journal to Redis", self._stop)
 
     def _lag(self) -> int:
         def behind() -> int:
@@ -125,8 +135,14 @@ class IntakeStage:
 
 
 def open_stage(
-    bus: Bus, redis: Any, resolver: Resolver, contracts: Contracts, setup: Setup, stop: threading.Event
-) -> tuple[IntakeStage, Remembered]:
+    bus: Bus,
+    redis: Any,
+    resolver: Resolver,
+    contracts: Contracts,
+    setup: Setup,
+    stop: threading.Event,
+    guard: Guard = nobody_else,
+) -> tuple[IntakeStage, Remembered, Counters]:
     """The stage as a crash or a stop left it, and the journal it goes on from."""
     sources = places(contracts, setup.partitions)
     targets = [(BEHAVIOUR, n) for n in range(setup.partitions)] + [(DEAD_LETTERS, 0)]
@@ -137,7 +153,8 @@ def open_stage(
     admission = Admission(contracts, resolver, setup.partitions, clock, counters, recalled)
     linking = {kind.topic for kind in contracts.types.values() if kind.link}
     outlet = Outlet(bus, {place: bus.last(*place) for place in targets}, stop)
-    return IntakeStage(admission, outlet, journal, clock, counters, bus, stop, linking), journal
+    stage = IntakeStage(admission, outlet, journal, clock, counters, bus, stop, linking, guard)
+    return stage, journal, counters
 
 
 def places(contracts: Contracts, partitions: int) -> list[Place]:
@@ -148,30 +165,46 @@ def places(contracts: Contracts, partitions: int) -> list[Place]:
 
 @until_stopped(PROCESS)
 def run(setup: Setup, stop: threading.Event) -> None:
-    """Take in events until `stop` is set.
+    """Take in events until `stop` is set; a second intake waits until the first is gone.
 
     Errors: `BusUnavailable` or `StoreUnavailable` when bus or Redis do not answer within
     `setup.wait_s`; `PlaybookRefused`; `PositionsDisagree` when log and Redis are not of one run.
     """
     playbook = load_playbook(setup.playbook)
     bus = connect(setup.bus, timeout_s=setup.wait_s, waiting=say_and_mind(stop))
-    redis = connect_redis(setup.redis, setup.wait_s, stop)
+    connect_redis(setup.redis, setup.wait_s, stop).close()
+    try:
+        while not stop.is_set():
+            leases = Leases(setup.redis, [PROCESS])
+            try:
+                leases.acquire(PROCESS, stop)
+                _take_in(setup, stop, playbook.contracts, bus, leases)
+            except LeaseLost as lost:
+                log.warning("%s: %s; waiting for it again", PROCESS, lost)
+            finally:
+                leases.release()
+    finally:
+        bus.close()
+
+
+def _take_in(setup: Setup, stop: threading.Event, contracts: Contracts, bus: Bus, leases: Leases) -> None:
+    """Take in events until `stop` is set. Errors: `LeaseLost`, and those of `run`."""
+    redis = connect_redis(leases.address(setup.redis), setup.wait_s, stop)
     resolver = SteadyResolver(Identities(redis), stop)
 
-    def resume() -> tuple[IntakeStage, Remembered]:
-        bus.ensure(layout(playbook.contracts, setup.partitions))
-        return open_stage(bus, redis, resolver, playbook.contracts, setup, stop)
+    def resume() -> tuple[IntakeStage, Remembered, Counters]:
+        bus.ensure(layout(contracts, setup.partitions))
+        return open_stage(bus, redis, resolver, contracts, setup, stop, leases.guard)
 
-    stage, journal = persist(resume, "reading where intake was left", stop)
-    sources = places(playbook.contracts, setup.partitions)
+    stage, journal, counters = persist(resume, "reading where intake was left", stop)
+    sources = places(contracts, setup.partitions)
     log.info(
         "intake: reading %s (%d partitions each) from %s, clock %s, %d positions known",
         *(", ".join(sorted({topic for topic, _ in sources})), setup.partitions, setup.bus),
         *(setup.clock, len(journal.read)),
     )
     source = BusSource(bus, sources, stop, cursor=_cursor(journal.read, setup.redis))
-    run_flow(PROCESS, source, stage, stop, setup.run_dir / "positions" / PROCESS)
-    bus.close()
+    run_flow(PROCESS, source, stage, stop, setup.run_dir / "positions" / PROCESS, counters=counters)
 
 
 def _cursor(read: Mapping[Place, int], url: str) -> Cursor:

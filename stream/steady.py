@@ -12,6 +12,7 @@ from redis.retry import Retry
 
 from events.identity import Id, Identities
 from features.store import StateStore, StoreUnavailable
+from stream.lease import Guard, nobody_else
 from stream.patience import Stopped, persist
 
 log = logging.getLogger("kairos.stream")
@@ -63,11 +64,15 @@ class SteadyResolver:
 
 
 class SteadyStore:
-    """A state store, asked again while Redis is away; each of its writes is absolute."""
+    """A state store, asked again while Redis is away; each of its writes is absolute.
 
-    def __init__(self, store: StateStore, stop: threading.Event) -> None:
+    `guard` is asked right before every try of a write, and stops it by raising.
+    """
+
+    def __init__(self, store: StateStore, stop: threading.Event, guard: Guard = nobody_else) -> None:
         self._store = store
         self._stop = stop
+        self._guard = guard
 
     def read_many(self, customers: Sequence[str]) -> list[bytes | None]:
         """See `StateStore.read_many`."""
@@ -75,7 +80,7 @@ class SteadyStore:
 
     def write_many(self, states: Sequence[tuple[str, bytes, int]]) -> None:
         """See `StateStore.write_many`."""
-        self._persist(lambda: self._store.write_many(states), "writing states to Redis")
+        self._write(lambda: self._store.write_many(states), "writing states to Redis")
 
     def watermarks(self) -> dict[int, int]:
         """See `StateStore.watermarks`."""
@@ -83,7 +88,7 @@ class SteadyStore:
 
     def set_watermark(self, partition: int, ms: int) -> None:
         """See `StateStore.set_watermark`."""
-        self._persist(lambda: self._store.set_watermark(partition, ms), "writing a watermark to Redis")
+        self._write(lambda: self._store.set_watermark(partition, ms), "writing a watermark to Redis")
 
     def due(self, partition: int, before_ms: int) -> list[str]:
         """See `StateStore.due`."""
@@ -91,7 +96,14 @@ class SteadyStore:
 
     def set_wakes(self, partition: int, wakes: Mapping[str, int | None]) -> None:
         """See `StateStore.set_wakes`."""
-        self._persist(lambda: self._store.set_wakes(partition, wakes), "writing wake-ups to Redis")
+        self._write(lambda: self._store.set_wakes(partition, wakes), "writing wake-ups to Redis")
+
+    def _write(self, action: Callable[[], None], what: str) -> None:
+        def guarded() -> None:
+            self._guard()
+            action()
+
+        self._persist(guarded, what)
 
     def _persist(self, action: Callable[[], T], what: str) -> T:
         return persist(action, what, self._stop)

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
 ROOMS = "events|features|models|experiments|stream|serving|kairos"
 NAMED = re.compile(rf"`((?:{ROOMS})(?:\.\w+)+)(?:\(\))?`")
-VERB = re.compile(r"python -m kairos ([a-z]+)")
+VERB = re.compile(r"python -m kairos ([a-z][a-z-]*)")
 TARGET = re.compile(r"`?make ([a-z]+)`?")
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#]+)")
 
@@ -42,7 +42,7 @@ def test_verbs_and_targets_exist(page: Path) -> None:
     text = page.read_text()
     roof = importlib.import_module("kairos.__main__")
     for verb in VERB.findall(text):
-        assert callable(getattr(roof, verb, None)), f"{page.name} names the verb {verb}"
+        assert callable(getattr(roof, verb.replace("-", "_"), None)), f"{page.name} names the verb {verb}"
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     for line in re.findall(r"`make [a-z]+`|^make [a-z]+", text, re.MULTILINE):
         found = TARGET.search(line)

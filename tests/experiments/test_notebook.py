@@ -18,7 +18,7 @@ from experiments.registry import Registry
 from kairos import stack_file
 from kairos.demo.live import LiveView, Pulse
 from kairos.demo.replay import Replay
-from kairos.demo.shopping import Shopping
+from kairos.demo.shopping import HOUSEHOLDS, Shopping
 from kairos.settings import load
 from kairos.stack import Stack
 from kairos.train import run as train
@@ -34,8 +34,10 @@ def replayed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, 
     run_dir = tmp_path_factory.mktemp("notebook") / "run"
     shopping = Shopping(DAYS, FIRST)
     shopping.write_catalogue(run_dir / "catalogue.parquet")
+    shopping.write_households(run_dir / HOUSEHOLDS)
     settings = load(run_dir=run_dir, catalogue=run_dir / "catalogue.parquet", clock="events")
     with Stack(settings, say=lambda _: None) as stack:
+        stack.once("features", "load")
         bus, pulse = connect(stack.settings.bus), Pulse()
         with LiveView(pulse, DAYS, Console(quiet=True)) as view:
             replay = Replay(stack, shopping, bus, pulse, view, train_on=DAYS)

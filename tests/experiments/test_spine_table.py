@@ -10,10 +10,13 @@ import pytest
 
 from experiments import spine_table
 from experiments.attribution import Example
+from features.attribute_history import History
+from features.attribute_past import AttributePast
+from features.attributes import Version
 from features.declare import load
 from features.fold import empty, encode
+from features.full_row import full_features, full_row
 from features.plan import Plan, compile_plan
-from features.row import row
 from models.record import DecisionRecord
 from models.scorer import Floats
 
@@ -36,14 +39,14 @@ class Served(DecisionRecord, frozen=True, array_like=True, kw_only=True):
 def served(plan: Plan, customer: str, at: int, value: int, digest: str = "") -> DecisionRecord:
     blank: dict[str, Any] = dict.fromkeys(field.name for field in msgspec.structs.fields(Served))
     moment = {"customer": customer, "at": at, "plan": digest or plan.digest}
-    return Served(**blank | moment | {"seed": value, "slots": len(plan.customer_features)})
+    return Served(**blank | moment | {"seed": value, "slots": len(full_features(plan))})
 
 
 def test_a_moment_is_asked_for_once_and_moments_come_in_order_of_time(plan: Plan) -> None:
     records = [served(plan, BEN, 30, 3), served(plan, ANNE, 20, 2), served(plan, ANNE, 20, 2)]
     table = spine_table.moments(records, plan)
     assert table[spine_table.KEY].to_numpy().tolist() == [[ANNE, 20], [BEN, 30]]
-    names = [feature.name for feature in plan.customer_features]
+    names = [feature.name for feature in full_features(plan)]
     held = spine_table.values(table, names)
     assert held.dtype == np.float32
     assert held[:, 0].tolist() == [2, 3]
@@ -76,6 +79,13 @@ def test_examples_stand_on_the_table_and_keep_the_rest() -> None:
 def test_rows_of_states_are_the_rows_serving_computes(plan: Plan) -> None:
     blob = encode(plan, empty(plan))
     found = spine_table.rows_of(plan, [(BEN, 30, blob), (ANNE, 20, blob)], [(ANNE, 20), (BEN, 30)])
-    np.testing.assert_array_equal(found[0], row(plan, empty(plan), 20, 20))
-    assert found.shape == (2, len(plan.customer_features))
-    assert spine_table.rows_of(plan, [], []).shape == (0, len(plan.customer_features))
+    never = AttributePast.none(plan)
+    np.testing.assert_array_equal(found[0], full_row(plan, empty(plan), never.held(ANNE, 20), 20, 20))
+    assert found.shape == (2, len(full_features(plan)))
+    assert spine_table.rows_of(plan, [], []).shape == (0, len(full_features(plan)))
+    form = Version(19, 18, ("65+", None, None, True, None, None, "2"))
+    past = AttributePast((History({ANNE: (form,)}, 0),))
+    told = spine_table.rows_of(plan, [(ANNE, at, blob) for at in (18, 19)], [(ANNE, 18), (ANNE, 19)], past)
+    names = [feature.name for feature in full_features(plan)]
+    assert told[:, names.index("household_age")].tolist()[1] == 5.0
+    assert told[:, names.index("household_kids")].tolist() == [0.0, 2.0], "not before it counts"

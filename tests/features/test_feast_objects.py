@@ -9,9 +9,10 @@ import pytest
 import redis
 
 from events.envelope import Event
-from features import feast_objects
+from features import feast_difference
 from features.declare import load
-from features.feast_objects import FeastDoor, FieldsCollide, NotInSpine, refuse_collisions
+from features.feast_difference import FieldsCollide, refuse_collisions
+from features.feast_objects import FeastDoor, NotInSpine
 from features.feast_store import RedisStateStore
 from features.fold import encode
 from features.plan import compile_plan
@@ -109,6 +110,6 @@ def test_applying_again_changes_nothing_and_a_change_is_shown(
 
 def test_two_features_that_share_a_field_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     refuse_collisions(plan())
-    monkeypatch.setattr(feast_objects, "field_of", lambda view, feature: feature[:4].encode())
+    monkeypatch.setattr(feast_difference, "field_of", lambda view, feature: feature[:4].encode())
     with pytest.raises(FieldsCollide, match="rename one"):
         refuse_collisions(plan())

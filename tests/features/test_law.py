@@ -1,48 +1,104 @@
 """One law: states are a commutative monoid, and folding a log is merging its singletons."""
 
+import struct
 from collections.abc import Sequence
 from functools import reduce
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from events.envelope import Event
-from features.fold import Fate, decode, empty, encode, fold, merge
-from features.state import State, UnknownPlan
-from tests.features.workshop import DAY, NOON, folded, histories, plan, sale
+from features.anatomy import cells_of, marks_of
+from features.batch import hash_key
+from features.fold import FATES, Fate, State, UnknownPlan, decode, empty, encode, fold, fold_batch, merge
+from features.kernel.header import FORGOT_MARKS, MOST_MARKS
+from features.plan import Plan
+from features.row import whole_row
+from tests.features.workshop import (
+    DAY,
+    NOON,
+    RICH,
+    RICH_EVENTS,
+    call,
+    folded,
+    histories,
+    plan,
+    rich,
+    rich_histories,
+    sale,
+)
+
+READ = (
+    *("paid_sum_7d", "paid_mean_84d", "paid_min_1h", "paid_max_28d", "paid_last", "paid_since_first"),
+    *("paid_sum_hl1d", "paid_mean_hl14d", "paid_count_ever", "lately_count_11d", "lately_trend_1d_30d"),
+    *("fading_mean_hl10m", "scored_trend_7d_28d", "unscored_count_28d", "gifts_count_ever"),
+    *("notes_distinct_1d", "sizes_distinct_7d", "first_due_max_ever", "calls_a_sale"),
+)
+TRIGGERS = "".join(
+    f"""
+[[trigger]]
+name = "at_{name}"
+on = "sale"
+when = "{name} > 3"
+meaning = "reads it after each sale"
+"""
+    for name in READ
+)
 
 
 def body(state: State) -> bytes:
     """The bytes but for the positions, which say how the events came and not what they were."""
-    plain = decode(plan(), encode(plan(), state))
-    plain.applied = {}
-    return encode(plan(), plain)
+    whole = state.seal()
+    (partitions,) = struct.unpack_from("<H", whole, 34)
+    return whole[24:34] + whole[36:52] + whole[52 + 12 * partitions :]
 
 
-@given(histories(), st.randoms(use_true_random=False))
-@settings(max_examples=80, deadline=None)
+def one_by_one(p: Plan, log: Sequence[Event]) -> tuple[bytes, list[Fate]]:
+    state = empty(p)
+    fates = [fold(p, state, event, 0, position) for position, event in enumerate(log)]
+    return state.seal(), fates
+
+
+def cut(p: Plan, log: Sequence[Event], sizes: Sequence[int]) -> tuple[bytes, list[Fate]]:
+    """The log folded in pieces of these sizes, and what is left at the end."""
+    blob, fates, at = empty(p).seal(), [], 0
+    for size in (*sizes, len(log)):
+        piece = log[at : at + size]
+        count = len(piece)
+        done = fold_batch(p, [blob], piece, [0] * count, [0] * count, range(at, at + count))
+        (blob,) = done.blobs
+        fates += [FATES[int(fate)] for fate in done.fates]
+        at += count
+    return blob, fates
+
+
+@given(rich_histories(), st.randoms(use_true_random=False))
+@settings(max_examples=60)
 def test_any_order_gives_the_same_bytes(log: Sequence[Event], random: Random) -> None:
+    p = rich()
     shuffled = list(log)
     random.shuffle(shuffled)
-    assert encode(plan(), folded(plan(), log)) == encode(plan(), folded(plan(), shuffled))
+    assert folded(p, log).seal() == folded(p, shuffled).seal()
 
 
-@given(histories())
-@settings(max_examples=80, deadline=None)
+@given(rich_histories())
+@settings(max_examples=60)
 def test_a_log_is_the_merge_of_its_singletons(log: Sequence[Event]) -> None:
-    singletons = [folded(plan(), [event]) for event in log]
-    merged = reduce(lambda a, b: merge(plan(), a, b), singletons, empty(plan()))
-    assert body(merged) == body(folded(plan(), log))
+    p = rich()
+    singletons = [folded(p, [event]) for event in log]
+    merged = reduce(lambda a, b: merge(p, a, b), singletons, empty(p))
+    assert body(merged) == body(folded(p, log))
 
 
-@given(histories(10), histories(10), histories(10))
-@settings(max_examples=80, deadline=None)
+@given(rich_histories(8), rich_histories(8), rich_histories(8))
+@settings(max_examples=60)
 def test_merge_is_associative_and_commutative(
     one: Sequence[Event], two: Sequence[Event], three: Sequence[Event]
 ) -> None:
-    p = plan()
+    p = rich()
     parts = [
         folded(p, [Event(e.type, f"{n}:{e.id}", e.time, e.customer, e.fields) for e in log])
         for n, log in enumerate((one, two, three))
@@ -55,15 +111,79 @@ def test_merge_is_associative_and_commutative(
     assert [encode(p, part) for part in parts] == before, "merge changed what it was given"
 
 
-@given(histories(), st.lists(st.integers(0, 24)))
-@settings(max_examples=80, deadline=None)
+@given(rich_histories(), st.lists(st.integers(0, 19)))
+@settings(max_examples=60)
 def test_batches_and_stops_change_nothing(log: Sequence[Event], stops: list[int]) -> None:
-    state = empty(plan())
+    p = rich()
+    state = empty(p)
     for position, event in enumerate(log):
-        fold(plan(), state, event, 0, position)
+        fold(p, state, event, 0, position)
         if position in stops:
-            state = decode(plan(), encode(plan(), state))
-    assert encode(plan(), state) == encode(plan(), folded(plan(), log))
+            state = decode(p, encode(p, state))
+    assert encode(p, state) == encode(p, folded(p, log))
+
+
+@given(rich_histories(), st.lists(st.integers(0, 19), max_size=8), st.lists(st.integers(1, 9), max_size=8))
+@settings(max_examples=60)
+def test_a_log_in_batches_of_any_sizes_with_late_and_repeated_events_gives_the_same_bytes(
+    log: Sequence[Event], again: list[int], sizes: list[int]
+) -> None:
+    p = plan(RICH, lateness="1d", events=RICH_EVENTS)
+    told = list(log)
+    for number in again:
+        if number < len(log):
+            told.insert((7 * number) % (len(told) + 1), log[number])
+    assert cut(p, told, sizes) == cut(p, told, []) == one_by_one(p, told)
+
+
+@given(st.lists(rich_histories(8), min_size=2, max_size=4), st.randoms(use_true_random=False))
+@settings(max_examples=40)
+def test_customers_mixed_in_one_batch_are_each_as_alone(
+    logs: Sequence[Sequence[Event]], random: Random
+) -> None:
+    p = rich(TRIGGERS)
+    before = [folded(p, log[: len(log) // 2]) for log in logs]
+    rest = [log[len(log) // 2 :] for log in logs]
+    owners = [owner for owner, log in enumerate(rest) for _ in log]
+    random.shuffle(owners)
+    coming = [iter(enumerate(log, start=len(logs[n]) // 2)) for n, log in enumerate(rest)]
+    positions, events = zip(*(next(coming[owner]) for owner in owners), strict=True) if owners else ((), ())
+    blobs: list[bytes | None] = [state.seal() for state in before]
+    blobs.append(None)
+    mixed = fold_batch(p, blobs, events, owners, [0] * len(events), positions)
+    assert mixed.blobs == [*(folded(p, log).seal() for log in logs), empty(p).seal()]
+    for owner, state in enumerate(before):
+        mine = [n for n, each in enumerate(owners) if each == owner]
+        alone = fold_batch(
+            p, [state.seal()], rest[owner], [0] * len(mine), [0] * len(mine), [positions[n] for n in mine]
+        )
+        for number, n in enumerate(mine):
+            probe, same = mixed.probe_rows[n], alone.probe_rows[number]
+            assert probe < 0 > same or mixed.probes[probe].tobytes() == alone.probes[same].tobytes()
+
+
+@given(rich_histories(), st.lists(st.integers(1, 9), max_size=4))
+@settings(max_examples=60)
+def test_what_triggers_read_after_an_event_is_the_row_of_a_state_folded_up_to_there(
+    log: Sequence[Event], sizes: list[int]
+) -> None:
+    p = rich(TRIGGERS)
+    columns = list(p.triggers.columns)
+    assert len(columns) == len(READ)
+    state, alone, at = empty(p), empty(p), 0
+    for size in (*sizes, len(log)):
+        piece = log[at : at + size]
+        count = len(piece)
+        done = fold_batch(p, [state.seal()], piece, [0] * count, [0] * count, range(at, at + count))
+        for number, event in enumerate(piece):
+            fold(p, alone, event, 0, at + number)
+            place = int(done.probe_rows[number])
+            assert (place >= 0) == (event.type == "sale")
+            if place >= 0:
+                expected = whole_row(p, alone, alone.newest + 1)[columns]
+                np.testing.assert_array_equal(done.probes[place], expected)
+        at += count
+        state = State(done.blobs[0])
 
 
 @given(histories(), st.integers(0, 24))
@@ -91,6 +211,14 @@ def test_the_same_id_of_another_type_is_another_event() -> None:
     state = folded(plan(), [sale("1", NOON)])
     other = Event("call", "1", NOON, "{001}someone", {"reason": "help"})
     assert fold(plan(), state, other, 0, 1) is Fate.FOLDED
+
+
+def test_of_two_at_one_instant_the_id_decides_which_came_last() -> None:
+    p = plan()
+    for number in range(8):
+        one, two = sale(number, NOON, amount=1), sale(f"other {number}", NOON, amount=2)
+        assert folded(p, [one, two]).seal() == folded(p, [two, one]).seal()
+        assert body(merge(p, folded(p, [one]), folded(p, [two]))) == body(folded(p, [one, two]))
 
 
 def test_an_event_past_lateness_is_late_and_one_within_lands_where_it_belongs() -> None:
@@ -135,22 +263,37 @@ def test_states_of_different_plans_do_not_merge() -> None:
 def test_a_quiet_year_leaves_no_tiles_and_no_keys() -> None:
     p = plan()
     state = folded(p, [sale("1", NOON, kind="a"), sale("2", NOON + 390 * DAY, kind="b")])
-    encode(p, state)
-    by_name = {bank.aggregate.name: bank for bank in p.banks}
-    assert [tile[0] for tile in state.banks[by_name["paid"].number][""][0].values()] == [1]
-    assert set(state.banks[by_name["paid_by_kind"].number]) == {"a", "b"}, "ever keeps its keys"
-    assert state.banks[by_name["calls_by_reason"].number] == {}
+    cells = cells_of(p, state)
+    assert [tile.numbers[0] for cell in cells if cell.aggregate == "paid" for tile in cell.tiles] == [1]
+    by_kind = {cell.key for cell in cells if cell.aggregate == "paid_by_kind"}
+    assert by_kind == {hash_key("a"), hash_key("b")}, "ever keeps its keys"
+    state = folded(p, [call("1", NOON), sale("2", NOON + 390 * DAY, kind="b")])
+    assert not [cell for cell in cells_of(p, state) if cell.aggregate == "calls_by_reason"]
 
 
 def test_old_detail_is_coarsened_so_that_tiles_are_bounded_whatever_happens() -> None:
     p = plan()
     log = [sale(n, NOON + n * DAY // 96) for n in range(96 * 100)]
     state = folded(p, log)
-    encode(p, state)
-    tiles = state.banks[0][""][p.banks[0].tiles]
-    levels = [sum(place & 7 == level for place in tiles) for level in range(4)]
-    assert all(0 < count <= 200 for count in levels), levels
-    assert len(state.banks[0][""][p.banks[0].halves]) <= 41
+
+    def levels() -> list[int]:
+        tiles = [tile.level for tile in cells_of(p, state)[0].tiles]
+        return [tiles.count(level) for level in range(4)]
+
+    before = levels()
+    assert all(0 < count <= 200 for count in before), before
+    assert len(cells_of(p, state)[0].halves[0]) <= 41
     late = sale("late", log[-1].time - 60 * DAY)
     assert fold(p, state, late, 0, len(log)) is Fate.FOLDED
-    assert len(tiles) <= sum(levels), "a late event lands in the tile that its age asks for"
+    assert sum(levels()) <= sum(before), "a late event lands in the tile that its age asks for"
+
+
+def test_ids_are_remembered_up_to_a_bound_and_the_state_says_so() -> None:
+    p = plan()
+    log = [sale(n, NOON + n) for n in range(MOST_MARKS + 200)]
+    state = folded(p, log)
+    assert marks_of(state)[0][0] == NOON + 200
+    assert len(marks_of(state)) == MOST_MARKS
+    assert state.flags & FORGOT_MARKS
+    assert fold(p, state, log[-1], 0, len(log)) is Fate.REPEAT
+    assert not folded(p, log[:MOST_MARKS]).flags & FORGOT_MARKS

@@ -9,118 +9,49 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from events.envelope import Event
-from features.bank import Bank
-from features.feature import Feature
-from features.fold import decode, empty, encode, settle
+from features.fold import decode, empty, encode, fold
 from features.kleene import DECIMAL
 from features.row import StateAhead, cross, explain, row
-from features.tiles import HALF_LIVES_KEPT
-from tests.features.workshop import DAY, NOON, folded, histories, plan, sale
-
-
-def oracle(feature: Feature, values: Sequence[tuple[int, float]], at: int, window: float | None) -> float:
-    """The feature over (time, value) pairs, by definition."""
-    if window is not None:
-        values = [(time, value) for time, value in values if time >= at - window]
-    if (h := feature.half_life_ms) is not None:
-        values = [(time, value) for time, value in values if time // h >= at // h - HALF_LIVES_KEPT]
-    if not values:
-        return feature.default
-    if feature.half_life_ms is not None:
-        weights = [0.5 ** ((at - time) / feature.half_life_ms) for time, _ in values]
-        count, total = math.fsum(weights), math.fsum(w * v for w, (_, v) in zip(weights, values, strict=True))
-        return {"count": count, "sum": total, "mean": total / count if count else 0.0}[feature.function]
-    numbers = [value for _, value in values]
-    match feature.function:
-        case "count":
-            return float(len(values))
-        case "sum":
-            return math.fsum(numbers)
-        case "mean":
-            return math.fsum(numbers) / len(numbers)
-        case "min":
-            return min(numbers)
-        case "max":
-            return max(numbers)
-        case "since_last":
-            return (at - max(time for time, _ in values)) / DAY
-        case "since_first":
-            return (at - min(time for time, _ in values)) / DAY
-    newest = max(time for time, _ in values)
-    return next(value for time, value in values if time == newest)
-
-
-def pairs(bank: Bank, log: Sequence[Event], at: int, key: str | None) -> list[tuple[int, float]]:
-    found = []
-    for event in log:
-        aggregate = bank.aggregate
-        if event.type != aggregate.event or event.time >= at:
-            continue
-        if aggregate.name == "bulk" and not (event.fields["pieces"] > 2 and event.fields["kind"] != "x"):  # type: ignore[operator]
-            continue
-        if key is not None and event.fields[aggregate.by or ""] != key:
-            continue
-        value = event.fields[aggregate.value] if aggregate.value else 0
-        assert isinstance(value, int)
-        found.append((event.time, value / bank.scale))
-    return found
-
-
-def agrees(feature: Feature, value: float, values: list[tuple[int, float]], at: int) -> bool:
-    """Whether the value is the oracle's, or for a window that of an edge within a hundredth of its length."""
-    edges: list[float | None] = [None]
-    if feature.window_ms is not None:
-        low, high = 0.99 * feature.window_ms, 1.01 * feature.window_ms
-        between = [at - time + 0.5 for time, _ in values if low <= at - time <= high]
-        edges = [low, high, *between, *(edge - 1 for edge in between)]
-    near = 1e-6 if feature.half_life_ms is not None else 3e-7
-    size = max((abs(number) for _, number in values), default=0.0)
-    slack = 1e-6 * size * 0.01 if feature.half_life_ms is not None else 1e-9 * size
-    for edge in edges:
-        expected = oracle(feature, values, at, edge)
-        if math.isnan(expected) and math.isnan(value):
-            return True
-        if math.isclose(value, np.float32(expected), rel_tol=near, abs_tol=max(slack, 1e-9)):
-            return True
-        if feature.function == "last" and values:
-            newest = max(time for time, _ in values)
-            if any(value == np.float32(number) for time, number in values if time == newest):
-                return True
-    return False
+from tests.features.oracle import Past
+from tests.features.workshop import DAY, NOON, call, folded, histories, plan, sale
 
 
 @given(histories(), st.integers(0, 130 * DAY))
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=100)
 def test_row_and_cross_equal_the_oracle(log: Sequence[Event], later: int) -> None:
     p = plan()
     at = max((event.time for event in log), default=NOON) + 1 + later
     state = folded(p, log)
-    numbers = row(p, state, at, at)
+    past, numbers = Past(p, log, at), row(p, state, at, at)
     keys = {"kind": ["a", "b", "x", "never"], "reason": ["help", "price", "help", "never"]}
     crossed = cross(p, state, at, keys, at)
-    for bank in p.banks:
-        for place, feature in enumerate(bank.features, start=bank.row_at):
-            if not bank.keyed:
-                values = pairs(bank, log, at, None)
-                assert agrees(feature, float(numbers[place]), values, at), (feature, numbers[place])
-            else:
-                for offer, key in enumerate(keys[feature.match or ""]):
-                    values = pairs(bank, log, at, key)
-                    assert agrees(feature, float(crossed[offer, place]), values, at), (feature, key)
+    for feature, value in zip(p.customer_features, numbers.tolist(), strict=True):
+        assert past.agrees(feature, value, None), (feature, value)
+    for place, feature in enumerate(p.cross_features):
+        for offer, key in enumerate(keys[feature.match or ""]):
+            value = float(crossed[offer, place])
+            assert past.agrees(feature, value, key), (feature, key, value)
 
 
-@given(histories(), st.integers(0, 130 * DAY))
+@given(histories(), st.integers(1, 130 * DAY))
 @settings(max_examples=150, deadline=None)
-def test_a_state_reads_the_same_before_and_after_it_is_settled(log: Sequence[Event], later: int) -> None:
+def test_a_state_reads_the_same_before_and_after_time_has_coarsened_it(
+    log: Sequence[Event], later: int
+) -> None:
     p = plan()
     at = max((event.time for event in log), default=NOON) + 1 + later
     state = folded(p, log)
-    keys = {"kind": ["a", "b"], "reason": ["help", "price"]}
-    before = row(p, state, at, at).tobytes(), cross(p, state, at, keys, at).tobytes()
-    settle(p, state)
-    assert (row(p, state, at, at).tobytes(), cross(p, state, at, keys, at).tobytes()) == before
-    again = decode(p, encode(p, state))
-    assert (row(p, again, at, at).tobytes(), cross(p, again, at, keys, at).tobytes()) == before
+    names = [feature.name for feature in p.customer_features]
+    sales = [n for n, name in enumerate(names) if name.startswith(("paid", "bulk"))]
+    keys = {"kind": ["a", "b"]}
+    bought = [n for n, feature in enumerate(p.cross_features) if feature.match == "kind"]
+
+    def read() -> tuple[bytes, bytes]:
+        return row(p, state, at, at)[sales].tobytes(), cross(p, state, at, keys, at)[:, bought].tobytes()
+
+    before = read()
+    fold(p, state, call("later", at - 1), 0, len(log))
+    assert read() == before
 
 
 @given(st.integers(0, 10 * DAY), st.integers(-(7 * DAY), 7 * DAY).map(lambda ms: ms // 60), st.data())
@@ -130,11 +61,12 @@ def test_at_the_very_edge_of_a_window_too(begin: int, off: int, data: st.DataObj
     window = data.draw(st.sampled_from([7 * DAY, 28 * DAY, 84 * DAY]))
     old = NOON + begin
     at = old + window + off
-    newest = at - data.draw(st.integers(1, DAY))
+    newest = at - data.draw(st.integers(2, DAY))
     state = folded(p, [sale(1, old), sale(2, newest)])
-    unsettled = row(p, state, at, at).tobytes()
-    settle(p, state)
-    assert row(p, state, at, at).tobytes() == unsettled
+    columns = [n for n, feature in enumerate(p.customer_features) if feature.name.startswith("paid")]
+    before = row(p, state, at, at)[columns].tobytes()
+    fold(p, state, call(3, at - 1), 0, 2)
+    assert row(p, state, at, at)[columns].tobytes() == before
 
 
 @pytest.mark.parametrize("off", [-1, 1])

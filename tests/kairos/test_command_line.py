@@ -44,6 +44,9 @@ def test_help_lists_every_verb_in_a_line(capsys: pytest.CaptureFixture[str]) -> 
         "train",
         "features",
         "check",
+        "why-value",
+        "parity",
+        "backfill",
     ):
         assert any(line.split()[:1] == [verb] and len(line.split()) > 3 for line in text.splitlines()), verb
 

@@ -3,22 +3,25 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import redis
 
 from events.bus import Bus, Message
 from events.codec import encode
-from events.envelope import Event
+from events.envelope import DECISION, Event
 from events.identity import mint, partition_of
 from events.topics import BEHAVIOUR
 from experiments.audit import Leak
+from features.attribute_past import AttributePast
 from features.declare import load as load_playbook
 from features.feast_store import RedisStateStore
 from features.fold import empty, fold
 from features.fold import encode as encode_state
+from features.full_row import full_row
 from features.plan import Plan, compile_plan
-from features.row import cross, row
+from features.row import cross
 from features.state import State
 from features.triggers import advance
 from kairos.demo.shopping import Shopping, milliseconds
@@ -93,7 +96,7 @@ def served(corner: Corner, state: State, at: int, seen_at: int) -> DecisionRecor
         Request(request_id="r", customer=CUSTOMER),
         "feed",
         corner.catalogue,
-        row(plan, state, seen_at, seen_at),
+        full_row(plan, state, AttributePast.none(plan).held(CUSTOMER, seen_at), seen_at, seen_at),
         lambda chosen: cross(plan, state, seen_at, assortment.keys_of(chosen), seen_at),
         Blend(Prior(0.02)),
         at,
@@ -134,3 +137,47 @@ def test_a_state_that_counted_twice_is_found(corner: Corner, bus: Bus) -> None:
     found = parity(bus, corner.store, corner.plan, corner.catalogue, [record])
     assert found.states_differing == 1
     assert not np.isnan(record.features()).all()
+
+
+def test_events_on_their_way_are_no_mismatch_but_lost_ones_are(corner: Corner, bus: Bus) -> None:
+    """A decision half a minute after a basket that was not folded yet: behind; two days later: wrong."""
+    events = history()
+    for late, counted in [(30_000, (0, 1)), (2 * 86_400_000, (1, 0))]:
+        state = folded(corner.plan, events[:2])
+        record = served(corner, state, BASKET + late, BASKET + late)
+        if not bus.last(BEHAVIOUR, partition_of(CUSTOMER, PARTITIONS)) >= 0:
+            publish(bus, events)
+        found = parity(bus, corner.store, corner.plan, corner.catalogue, [record], states=0)
+        assert (found.mismatches, found.behind) == counted
+
+
+def test_what_came_after_the_decision_on_the_log_does_not_count(corner: Corner, bus: Bus) -> None:
+    """A late basket corrects the state afterwards; the row was right when it was served."""
+    events = history()
+    record = served(corner, folded(corner.plan, events[:2]), BASKET + 86_400_000, BASKET + 86_400_000)
+    decision = Event(DECISION, record.decision_id, record.at, CUSTOMER, {"record": b"", "placement": "feed"})
+    publish(bus, [*events[:2], decision, events[2]])
+    found = parity(bus, corner.store, corner.plan, corner.catalogue, [record], states=0)
+    assert (found.rows, found.mismatches, found.behind) == (1, 0, 0)
+
+
+def test_rows_of_another_plan_are_told_apart(corner: Corner, bus: Bus) -> None:
+    publish(bus, history())
+    record = served(corner, folded(corner.plan, history()[:2]), BASKET - 1_000, BASKET - 1_000)
+    other = msgspec.structs.replace(record, plan="0" * 16)
+    found = parity(bus, corner.store, corner.plan, corner.catalogue, [other, record], states=0)
+    assert (found.rows, found.skipped, found.mismatches) == (1, 1, 0)
+
+
+def test_the_position_that_a_record_names_says_what_its_row_knew(corner: Corner, bus: Bus) -> None:
+    """A replay decides in a second what lies a day apart: time cannot say which events were on their way."""
+    events = history()
+    publish(bus, events)
+    at = BASKET + 2 * 86_400_000
+    partition = partition_of(CUSTOMER, PARTITIONS)
+    for seen, named, counted in [(2, 1, (0, 1)), (3, 2, (0, 0)), (2, 2, (1, 0)), (3, 1, (1, 0))]:
+        state = folded(corner.plan, events[:seen])
+        record = msgspec.structs.replace(served(corner, state, at, at), folded=named)
+        found = parity(bus, corner.store, corner.plan, corner.catalogue, [record], states=0)
+        assert (found.mismatches, found.behind) == counted, (seen, named)
+    assert state.applied == {partition: 2}

@@ -151,6 +151,7 @@ class Corner:
     api_key: str | None = None
     catalogue: Path | None = None
     wait_s: float = 10.0
+    cache_mb: int = 64
     log_level: str = "info"
 
 

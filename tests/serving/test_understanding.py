@@ -112,11 +112,16 @@ def test_health_and_metrics(door: httpx.Client, shop: Shop) -> None:
     assert door.get("/health/live").json() == {"status": "live"}
     assert door.get("/health/ready").json() == {"status": "ready"}
     shop.redis.hset("kairos:counters:intake", mapping={"read": 7, "note": "hello"})
+    shop.redis.hset("kairos:workers", "behaviour-1", "1/2")
+    shop.redis.hset("kairos:counters:behaviour-1", "cached_bytes", 5)
+    shop.redis.hset("kairos:counters:parity", "mismatched.spend", 3)
     door.post("/v1/decisions", json={"customer": "card:x", "placement": "feed", "at": MORNING})
     door.post("/v1/decisions", json={})
     time.sleep(0.1)
     text = door.get("/metrics").text
     assert 'kairos_stream{counter="read",process="intake"} 7.0' in text
+    assert 'kairos_stream{counter="cached_bytes",process="behaviour-1"} 5.0' in text
+    assert 'kairos_stream{counter="mismatched.spend",process="parity"} 3.0' in text
     assert 'kairos_decisions_total{placement="feed",rung=' in text
     assert 'kairos_problems_total{status="422"}' in text
     assert "kairos_outbox_pending 0.0" in text

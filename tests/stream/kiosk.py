@@ -165,6 +165,7 @@ class KioskSetup:
     api_key: str | None = None
     catalogue: Path | None = None
     wait_s: float = 20.0
+    cache_mb: int = 64
     log_level: str = "info"
 
 
@@ -292,18 +293,20 @@ class PaperOutlet:
             self.messages.append(message)
 
 
-def behaviour_log(days: int, customers: int, seed: int = 7, events_a_day: int = 60) -> list[list[Record]]:
-    """Both partitions of a log of purchases, invitations and redemptions, a tick at each midnight.
+def behaviour_log(
+    days: int, customers: int, seed: int = 7, events_a_day: int = 60, partitions: int = PARTITIONS
+) -> list[list[Record]]:
+    """The partitions of a log of purchases, invitations and redemptions, a tick at each midnight.
 
     Some events come late, some too late, some twice.
     """
     dice = random.Random(seed)
     people = [mint("card", str(n)) for n in range(customers)]
-    logs: list[list[bytes]] = [[], []]
+    logs: list[list[bytes]] = [[] for _ in range(partitions)]
     sent: list[tuple[str, str, int]] = []
 
     def put(event: Event) -> None:
-        logs[partition_of(event.customer, PARTITIONS)].append(encode(event))
+        logs[partition_of(event.customer, partitions)].append(encode(event))
 
     for day in range(days):
         for n in range(events_a_day):
@@ -333,8 +336,9 @@ def behaviour_log(days: int, customers: int, seed: int = 7, events_a_day: int = 
     ]
 
 
-def polls_of(logs: Sequence[Sequence[Record]], size: int, after: Sequence[int] = (-1, -1)) -> list[Poll]:
+def polls_of(logs: Sequence[Sequence[Record]], size: int, after: Sequence[int] | None = None) -> list[Poll]:
     """The log as micro-batches of `size` records, the partitions in turn."""
+    after = after or [-1] * len(logs)
     cuts = [
         [Poll("behaviour", n, list(log[at : at + size]), None) for at in range(after[n] + 1, len(log), size)]
         for n, log in enumerate(logs)

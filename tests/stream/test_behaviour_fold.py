@@ -16,7 +16,7 @@ from features.plan import Plan
 from stream.behaviour import BehaviourStage
 from stream.behaviour_fold import BehaviourFold
 from stream.counters import Counters
-from stream.state_cache import StateCache
+from stream.state_cache import CAPACITY, StateCache
 from tests.stream.kiosk import (
     DAY,
     HOUR,
@@ -43,13 +43,14 @@ class NoBus:
 class Process:
     """One life of a behaviour process over a store that outlives it."""
 
-    def __init__(self, plan: Plan, store: MemoryStore, cached: int = 50_000) -> None:
+    def __init__(
+        self, plan: Plan, store: MemoryStore, cached: int = CAPACITY, partitions: int = PARTITIONS
+    ) -> None:
         self.counters = Counters(NoRedis(), "behaviour")
         self.counters.due = lambda: False  # type: ignore[method-assign]
         self.outlet = PaperOutlet(store)
-        folding = BehaviourFold(
-            plan, store, PARTITIONS, StateCache(cached), self.counters, store.watermarks()
-        )
+        self.cache = StateCache(cached)
+        folding = BehaviourFold(plan, store, partitions, self.cache, self.counters, store.watermarks())
         bus: Any = NoBus()
         self.stage = BehaviourStage(
             plan, folding, store, cast(Any, self.outlet), self.counters, bus, threading.Event(), {}
@@ -78,7 +79,7 @@ def whole(plan: Plan, logs: list[list[Record]]) -> tuple[MemoryStore, list[Messa
     return store, Process(plan, store).read(logs, 1_000)
 
 
-@pytest.mark.parametrize(("size", "cached"), [(1, 50_000), (7, 3), (64, 50_000)])
+@pytest.mark.parametrize(("size", "cached"), [(1, CAPACITY), (7, 1_500), (64, CAPACITY)])
 def test_batches_and_cache_change_nothing(
     plan: Plan, logs: list[list[Record]], whole: tuple[MemoryStore, list[Message]], size: int, cached: int
 ) -> None:
@@ -229,7 +230,8 @@ def test_a_crash_at_every_effect_of_a_wake_up_still_fires_it(plan: Plan, size: i
 
 
 def test_the_cache_lets_go_of_what_is_too_much(plan: Plan, logs: list[list[Record]]) -> None:
-    process = Process(plan, MemoryStore(), cached=5)
+    process = Process(plan, MemoryStore(), cached=5_000)
     process.read(logs, 50)
-    assert process.counters.values["cached"] <= 5
+    assert process.cache.bytes <= 5_000
+    assert process.counters.values["cached"] == len(process.cache) < 25
     assert process.counters.values["cache_misses"] > 25

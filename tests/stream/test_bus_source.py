@@ -122,11 +122,9 @@ def test_without_a_cursor_a_trimmed_log_is_read_from_its_oldest_record(shop: Bus
 
 @pytest.mark.parametrize(
     ("saved", "held", "after"),
-    [(None, None, None), (9, 9, 9), (9, 7, 7), (7, 9, 7), (9, None, None)],
+    [(None, None, None), (9, 9, 9), (9, 7, 7), (7, 9, 9), (9, None, None), (None, 9, 9)],
 )
-def test_behaviour_reads_again_what_redis_has_forgotten(
-    saved: int | None, held: int | None, after: int | None
-) -> None:
+def test_behaviour_reads_on_where_redis_is(saved: int | None, held: int | None, after: int | None) -> None:
     done = {} if held is None else {0: held}
     assert behaviour._cursor(done)(("behaviour", 0), saved) == after
 

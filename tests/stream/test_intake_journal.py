@@ -41,7 +41,7 @@ class Desk:
         self.setup = KioskSetup(kiosk, kiosk, "", "")
 
     def open(self, *, dies_unsaved: bool = False) -> IntakeStage:
-        stage, _ = open_stage(
+        stage, *_ = open_stage(
             self.bus, self.state, self.phonebook, self.contracts, self.setup, threading.Event()
         )
         if dies_unsaved:

@@ -70,7 +70,7 @@ def setup(
 
 def environment(setup: KioskSetup) -> dict[str, str]:
     named = {key: value for key, value in os.environ.items() if not key.startswith("KAIROS_")}
-    for name in ("playbook", "run_dir", "bus", "redis", "clock", "partitions", "wait_s"):
+    for name in ("playbook", "run_dir", "bus", "redis", "clock", "partitions", "wait_s", "cache_mb"):
         named["KAIROS_" + name.upper()] = str(getattr(setup, name))
     return named
 

@@ -1,0 +1,132 @@
+"""Events as columns: what the compiled fold takes of many events at once."""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import mmh3
+import numpy as np
+from numpy.typing import NDArray
+
+from events.envelope import Event
+from features.expression import Expression
+from features.kernel.layout import MISSING
+from features.plan import Plan, Program
+
+FEW: Final = 12
+"""Below so many events of a type conditions are tested one by one: arrays have a price of their own."""
+
+REMEMBERED: Final = 100_000
+_hashes: dict[Any, int] = {}
+
+
+class Batch(NamedTuple):
+    """Events of some customers, in log order within each, as the compiled fold takes them.
+
+    `order[n]` is the place among the given events of row n of `events`, whose columns are type, time, id
+    hash, partition, position, where its words begin in `flat`, and its row of probes (-1: none). Rows
+    groups[c] to groups[c + 1] are those of customer c. Events that concern nothing are left out.
+    """
+
+    order: NDArray[np.int64]
+    groups: NDArray[np.int64]
+    events: NDArray[np.int64]
+    flat: NDArray[np.int64]
+    probes: int
+
+
+def hash_key(key: Any) -> int:
+    """The 64 bits by which a family's key, or a value that is counted, is known; never 0 nor `MISSING`.
+
+    >>> hash_key("DAIRY") == hash_key("DAIRY"), hash_key("DAIRY") == hash_key("dairy")
+    (True, False)
+    """
+    found = _hashes.get(key)
+    if found is None:
+        if len(_hashes) >= REMEMBERED:
+            _hashes.clear()
+        found = int(mmh3.hash64(key if isinstance(key, str) else repr(key), 0x4B)[0])
+        found = 1 if found in (0, MISSING) else found
+        _hashes[key] = found
+    return found
+
+
+def batch_of(
+    plan: Plan,
+    events: Sequence[Event],
+    owners: Sequence[int],
+    customers: int,
+    partitions: Sequence[int],
+    positions: Sequence[int],
+) -> Batch:
+    """The events as columns; owners[n] says which of so many customers event n is of."""
+    by_type: dict[str, list[int]] = {}
+    for place, event in enumerate(events):
+        by_type.setdefault(event.type, []).append(place)
+    known = [(plan.programs[kind], places) for kind, places in by_type.items() if kind in plan.programs]
+    count = len(events)
+    rows = np.full((count, 7), -1, dtype=np.int64)
+    flats, begin, probes = [], 0, 0
+    for program, places in known:
+        mine = [events[place] for place in places]
+        at = np.array(places, dtype=np.int64)
+        words = _words(program, mine)
+        rows[at, 0] = program.number
+        rows[at, 1] = [event.time for event in mine]
+        kind = mine[0].type
+        rows[at, 2] = [mmh3.hash64(f"{kind}\0{event.id}")[0] for event in mine]
+        rows[at, 5] = begin + np.arange(len(mine)) * program.width
+        if program.probes:
+            rows[at, 6] = np.arange(probes, probes + len(mine))
+            probes += len(mine)
+        flats.append(words.ravel())
+        begin += words.size
+    rows[:, 3] = partitions
+    rows[:, 4] = positions
+    owned = np.array(owners, dtype=np.int64)
+    order = np.argsort(owned, kind="stable")
+    order = order[rows[order, 0] >= 0]
+    counts = np.bincount(owned[order], minlength=customers)
+    groups = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+    flat = np.concatenate(flats) if flats else np.zeros(0, dtype=np.int64)
+    return Batch(order, groups, np.ascontiguousarray(rows[order]), flat, probes)
+
+
+def _words(program: Program, events: Sequence[Event]) -> NDArray[np.int64]:
+    """A row of words for each event of one type."""
+    words = np.empty((len(events), program.width), dtype=np.int64)
+    column = 0
+    for condition in program.conditions:
+        words[:, column] = _truths(condition, events)
+        column += 1
+    for field in program.values:
+        words[:, column] = [
+            MISSING if (value := event.fields.get(field)) is None else value for event in events
+        ]
+        column += 1
+    for field in (*program.keys, *program.hashed):
+        words[:, column] = [
+            MISSING if (value := event.fields.get(field)) is None else hash_key(value) for event in events
+        ]
+        column += 1
+    return words
+
+
+def _truths(condition: Expression, events: Sequence[Event]) -> Any:
+    if len(events) < FEW:
+        return [condition.test(event.fields) for event in events]
+    env = {name: _column([event.fields.get(name) for event in events]) for name in condition.names}
+    return condition.evaluate(env)[0]
+
+
+def _column(values: list[Any]) -> NDArray[Any]:
+    """Numbers as an array of numbers, NaN where one is missing; anything else as objects."""
+    kinds = set(map(type, values))
+    if kinds == {int}:
+        return np.array(values, dtype=np.int64)
+    if kinds == {int, type(None)}:  # a contract takes none that a float would round
+        return np.array(values, dtype=np.float64)
+    if kinds == {bool}:
+        return np.array(values, dtype=bool)
+    column = np.empty(len(values), dtype=object)
+    column[:] = values
+    return column

@@ -1,0 +1,159 @@
+"""The events said to stand behind a number are those that make it: they add up to what the row says."""
+
+import math
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from events.envelope import Event
+from features.attribute import attribute_features
+from features.declare import load
+from features.plan import compile_plan
+from features.why import CannotSay, Placed, feature_named, why
+from tests.features.test_declare import GROCERY
+from tests.features.workshop import AGGREGATES, DAY, HOUR, NOON, histories, plan, sale
+
+MORE = (
+    AGGREGATES
+    + """
+[[aggregate]]
+name = "habit"
+event = "sale"
+value = "amount"
+functions = ["sum"]
+windows = ["7d", "28d"]
+trends = [["7d", "28d"]]
+unit = "USD"
+meaning = "what was paid, and whether it grows"
+
+[[aggregate]]
+name = "part"
+event = "sale"
+value = "amount"
+by = "kind"
+match = "kind"
+functions = ["share"]
+windows = ["7d"]
+unit = "USD"
+meaning = "this kind's part of what was paid"
+
+[[ratio]]
+name = "price"
+numerator = "paid_sum_28d"
+denominator = "bulk_sum_28d"
+unit = "USD"
+meaning = "paid for a piece"
+default = 0
+"""
+)
+PLAN = plan(MORE)
+NAMES = [feature.name for feature in (*PLAN.customer_features, *PLAN.cross_features) if not feature.hidden]
+LATER = NOON + 201 * DAY
+
+
+def log_of(events: Sequence[Event]) -> list[Placed]:
+    return [(0, position, event) for position, event in enumerate(events)]
+
+
+@given(histories(), st.sampled_from(NAMES), st.integers(0, 210 * DAY), st.sampled_from(["a", "b", "zzz"]))
+def test_the_events_add_up_to_the_value_of_the_row(
+    history: list[Event], name: str, after: int, key: str
+) -> None:
+    log = log_of([*history, *history[::3]])
+    found = why(PLAN, name, log, NOON + after, NOON + after, key)
+    assert found.agrees, (found.added, found.value)
+    assert not found.missing
+
+
+@given(histories(), st.sampled_from(["7d", "28d", "84d"]))
+def test_a_window_holds_what_happened_in_it_and_its_edge_is_off_by_at_most_a_hundredth(
+    history: list[Event], window: str
+) -> None:
+    length = int(window[:-1]) * DAY
+    found = why(PLAN, f"paid_count_{window}", log_of(history), LATER, LATER)
+    behind = {each.event.id for each in found.contributions}
+    sales = [event for event in history if event.type == "sale"]
+    assert {event.id for event in sales if event.time >= LATER - length * 0.99} <= behind
+    assert behind <= {event.id for event in sales if event.time >= LATER - length * 1.01}
+    assert found.since is not None
+    assert behind == {event.id for event in sales if event.time >= found.since}
+
+
+def test_what_does_not_count_is_told_with_its_reason() -> None:
+    days = plan(AGGREGATES, lateness="2d")
+    events = [
+        sale("old", NOON - 40 * DAY, amount=70_000),
+        sale("in", NOON - 2 * DAY, amount=20_000),
+        sale("gift", NOON - DAY, amount=None),
+        sale("in", NOON - 2 * DAY, amount=20_000),
+        sale("too late", NOON - 9 * DAY, amount=50_000),
+        sale("last", NOON - HOUR, amount=10_000),
+        sale("after", NOON + 1),
+    ]
+    found = why(days, "paid_sum_28d", log_of(events), NOON, NOON)
+    assert [each.event.id for each in found.contributions] == ["in", "last"]
+    assert [each.part for each in found.contributions] == [2.0, 1.0]
+    assert (found.value, found.added, found.agrees) == (3.0, 3.0, True)
+    assert found.left_out == {"repeat": 1, "late": 1, "no amount": 1, "outside the window": 1}
+    keyed = why(days, "paid_by_kind_count_ever", log_of(events), NOON, NOON, "b")
+    assert keyed.left_out == {"another kind": 3, "repeat": 1, "late": 1, "no amount": 1}
+    bulk = why(days, "bulk_sum_28d", log_of(events), NOON, NOON)
+    assert bulk.left_out["not pieces > 2 && kind != 'x'"] == 4
+
+
+def test_a_half_life_weighs_what_is_older_less() -> None:
+    events = [sale("a", NOON - 14 * DAY, amount=80_000), sale("b", NOON - 1, amount=10_000)]
+    found = why(PLAN, "paid_sum_hl14d", log_of(events), NOON, NOON)
+    assert [each.weight for each in found.contributions] == pytest.approx([0.5, 1.0])
+    assert [each.part for each in found.contributions] == pytest.approx([4.0, 1.0])
+    assert found.agrees
+
+
+def test_one_event_decides_an_extreme_and_a_time() -> None:
+    events = [sale(n, NOON - n * DAY, amount=n * 10_000) for n in (3, 1, 2)]
+    for name, chosen in [("paid_max_28d", "3"), ("paid_min_28d", "1"), ("paid_since_last", "1")]:
+        found = why(PLAN, name, log_of(events), NOON, NOON)
+        assert [each.event.id for each in found.contributions if each.part] == [chosen], name
+        assert found.agrees
+
+
+def test_a_derived_number_shows_both_its_halves() -> None:
+    events = [
+        sale(n, NOON + HOUR - n * DAY, amount=10_000 * n, kind="ab"[n % 2], pieces=3) for n in range(1, 10)
+    ]
+    share = why(PLAN, "part_share_7d", log_of(events), NOON, NOON, "a")
+    top, bottom = share.parts
+    assert top.added == 2 + 4 + 6
+    assert bottom.added == 1 + 2 + 3 + 4 + 5 + 6 + 7
+    assert share.value == pytest.approx(12 / 28)
+    assert share.agrees
+    trend = why(PLAN, "habit_trend_7d_28d", log_of(events), NOON, NOON)
+    assert trend.value == pytest.approx(28 / 7 / (45 / 28))
+    assert all(part.agrees for part in (*share.parts, *trend.parts))
+    assert why(PLAN, "price", log_of(events), NOON, NOON).value == pytest.approx(45 / 27)
+    assert why(PLAN, "price", [], NOON, NOON).added == 0
+
+
+def test_what_has_not_been_read_is_missing_however_the_events_add_up() -> None:
+    found = why(PLAN, "paid_sum_7d", log_of([sale("a", NOON - DAY)]), NOON, NOON - 3 * DAY)
+    assert found.missing
+    assert found.agrees
+    nothing = why(PLAN, "paid_last", [], NOON, NOON)
+    assert math.isnan(nothing.value)
+    assert nothing.agrees
+
+
+def test_what_is_not_known_is_said_with_the_nearest() -> None:
+    with pytest.raises(CannotSay, match=r"did you mean paid_sum_28d\?"):
+        feature_named(PLAN, "paid_sum_28")
+    with pytest.raises(CannotSay, match="give --offer"):
+        why(PLAN, "paid_by_kind_sum_7d", [], NOON, NOON)
+
+
+def test_an_attribute_has_no_events_behind_it() -> None:
+    grocery = compile_plan(load(GROCERY))
+    name = attribute_features(grocery.playbook)[0].name
+    with pytest.raises(CannotSay, match="an attribute of a batch table"):
+        feature_named(grocery, name)
