@@ -2,7 +2,8 @@
 
 **The law.** States of disjoint sets of events form a commutative monoid: `merge` is associative and
 commutative, and folding a log is merging its singletons. So late events, backfill, rescaling and any
-batching give the same state, and the same bytes. It holds because everything kept is a sum, a minimum or a
+batching give the same state, and `settled` the same bytes; the same log gives the same bytes at once, however
+it is cut. It holds because everything kept is a sum, a minimum or a
 maximum over the events of a piece of time (see `features.kernel.tiles`), and because which piece an event
 belongs to follows from its own time and the newest time alone. Past a declared bound (bytes of a customer,
 keys of a family, values of a sample) detail is let go and the state says so; then the law holds of what was
@@ -20,7 +21,10 @@ from numpy.typing import NDArray
 from events.envelope import Event
 from features.batch import Batch, batch_of
 from features.kernel.folding import BEHIND, FOLDED, LATE, REPEAT, fixed_size, fold_states
+from features.kernel.layout import LIMIT_WIDEST, MOST_RECENT
+from features.kernel.merging import merge_states
 from features.plan import Plan
+from features.settle import settle
 from features.state import BlobDamaged, State, UnknownPlan, open_state
 
 __all__ = [
@@ -36,6 +40,7 @@ __all__ = [
     "fold_batch",
     "fold_log",
     "merge",
+    "settled",
 ]
 
 
@@ -84,12 +89,13 @@ def fold_batch(
 
     `blobs[c]` is the state of customer c, None for nobody known; event n is of customer owners[n] and
     stands at `positions[n]` of `partitions[n]` of the log: what is at or below a state's position is
-    skipped, so that reading a piece of log again changes nothing.
+    skipped, so that reading a piece of log again changes nothing. Blobs are taken as checked (see `decode`):
+    the compiled pass believes what they say of themselves.
     """
     batch = batch_of(plan, events, owners, len(blobs), partitions, positions)
     fates = np.empty(len(batch.order), dtype=np.uint8)
     probes = np.full((batch.probes, len(plan.triggers.columns)), np.nan, dtype=np.float64)
-    made = _run(plan, blobs, None, batch, fates, probes)
+    made = _run(plan, blobs, batch, fates, probes)
     every = np.full(len(events), IRRELEVANT, dtype=np.uint8)
     every[batch.order] = fates
     rows = np.full(len(events), -1, dtype=np.int64)
@@ -123,8 +129,9 @@ def merge(plan: Plan, a: State, b: State) -> State:
     for state in (a, b):
         if state.digest != plan.digest:
             raise UnknownPlan(state.digest, plan.digest)
-    (made,) = _run(plan, [a.seal()], [b.seal()], _NOTHING, *_NO_ANSWERS)
-    both = State(made)
+    one, other = (_whole(settled(plan, state).seal()) for state in (a, b))
+    made, size = merge_states(*plan.tables[:2], plan.steps, plan.types, plan.limits, one, other)
+    both = State(np.asarray(made)[:size].tobytes())
     for name, memory in b.memory.items():
         both.memory[name] = max(both.memory.get(name, memory), memory)
     both.seal()
@@ -133,8 +140,14 @@ def merge(plan: Plan, a: State, b: State) -> State:
 
 def empty(plan: Plan) -> State:
     """The state of a customer to whom nothing has happened: the monoid's neutral element."""
-    (blob,) = _run(plan, [None], None, _NOTHING, *_NO_ANSWERS)
+    (blob,) = _run(plan, [None], _NOTHING, *_NO_ANSWERS)
     return State(blob)
+
+
+def settled(plan: Plan, state: State) -> State:
+    """The state with its recent events added to its cells: the same bytes for the same events, however they
+    came."""
+    return State(settle(plan.settling, state.seal()))
 
 
 def encode(plan: Plan, state: State) -> bytes:
@@ -155,13 +168,12 @@ def decode(plan: Plan, blob: bytes) -> State:
 def _run(
     plan: Plan,
     blobs: Sequence[bytes | None],
-    others: Sequence[bytes] | None,
     batch: Batch,
     fates: NDArray[np.uint8],
     probes: NDArray[np.float64],
 ) -> list[bytes]:
     buf, starts = _joined(blobs)
-    other, other_starts = _joined(others if others is not None else [None] * len(blobs))
+    coming = int(np.diff(batch.groups).max(initial=0))
     tables, rows = plan.tables, plan.row_tables
     out, ends = fold_states(
         *tables[:4],
@@ -174,14 +186,12 @@ def _run(
         plan.limits,
         buf,
         starts,
-        other,
-        other_starts,
         batch.groups,
         batch.events.ravel(),
         batch.flat,
         fates,
         probes,
-        np.empty(fixed_size(len(plan.banks)), dtype=np.int64),
+        np.empty(fixed_size(len(plan.banks), coming, MOST_RECENT, int(plan.limits[LIMIT_WIDEST])), dtype=np.int64),
         rows.defaults.copy(),
     )
     places = np.asarray(ends).tolist()
@@ -194,6 +204,10 @@ def _joined(blobs: Sequence[bytes | None]) -> tuple[NDArray[np.uint8], NDArray[n
     np.cumsum([0 if blob is None else len(blob) for blob in blobs], out=starts[1:])
     joined = bytearray().join([blob for blob in blobs if blob])
     return np.frombuffer(joined or bytearray(1), dtype=np.uint8)[: len(joined)], starts
+
+
+def _whole(blob: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(blob, dtype=np.uint8)
 
 
 _NOTHING = Batch(

@@ -1,7 +1,9 @@
 """What is kept about one customer: an element of a commutative monoid, and its bytes.
 
 The bytes are the state: folding makes new ones of old ones, reading reads them, and both are compiled (see
-`features.kernel`). They are canonical: the same events give the same bytes. `features.fold` tells the law.
+`features.kernel`). A recent part in front has the newest events as they came, a settled part behind it what
+the others came to. The same log gives the same bytes; settled, so do the same events in whatever order.
+`features.fold` tells the law.
 """
 
 import struct
@@ -11,12 +13,10 @@ import msgspec
 import numpy as np
 
 from events.faults import Refusal
-from features.kernel import header
+from features.kernel import recent
 from features.kernel.looking import GOOD, SHORT, check_state
 from features.kernel.varint import checksum
 
-_FIXED = struct.Struct("<4sIq8sqBBHIIII")
-assert _FIXED.size == header.HEADER
 _POSITION = struct.Struct("<Iq")
 
 
@@ -44,7 +44,7 @@ class State:
     `newest`: time of its newest event, ms, -1 when none. `applied`: for each partition of the log the last
     position folded in. `memory`: what the triggers remember; changes of it are kept by `seal`. `degree`:
     how far tiles were coarsened beyond what was declared, to keep within the bound. `flags`: what else was
-    let go (see `features.kernel.header`).
+    let go (see `features.kernel.settled`). `recent`: how many events are kept as they came.
     """
 
     __slots__ = ("_memory", "_packed", "blob", "digest", "newest")
@@ -63,26 +63,39 @@ class State:
     @property
     def applied(self) -> dict[int, int]:
         """For each partition of the log the last position folded in."""
-        (count,) = struct.unpack_from("<H", self.blob, header.APPLIED)
-        end = header.HEADER + count * _POSITION.size
-        return dict(_POSITION.iter_unpack(self.blob[header.HEADER : end]))
+        (count,) = struct.unpack_from("<H", self.blob, recent.APPLIED)
+        end = recent.HEADER + count * _POSITION.size
+        return dict(_POSITION.iter_unpack(self.blob[recent.HEADER : end]))
+
+    @property
+    def recent(self) -> int:
+        """How many events are kept as they came, to be added to the cells later."""
+        (count,) = struct.unpack_from("<H", self.blob, recent.EVENTS)
+        return int(count)
+
+    @property
+    def middle(self) -> int:
+        """Where the settled part begins."""
+        (length,) = struct.unpack_from("<I", self.blob, recent.LENGTH)
+        return int(length)
 
     @property
     def degree(self) -> int:
         """How far tiles were coarsened beyond what was declared; 0 for not at all."""
-        return self.blob[header.DEGREE]
+        return self.blob[recent.DEGREE]
 
     @property
     def flags(self) -> int:
         """What was let go to keep within bounds."""
-        return self.blob[header.FLAGS]
+        return self.blob[recent.FLAGS]
 
     @property
     def memory(self) -> dict[str, list[Any]]:
         """What the triggers remember; may be changed, and is kept with `seal`."""
         if self._memory is None:
-            (length,) = struct.unpack_from("<I", self.blob, header.MEMORY)
-            self._packed = self.blob[len(self.blob) - length :] if length else b""
+            (length,) = struct.unpack_from("<I", self.blob, recent.MEMORY)
+            middle = self.middle
+            self._packed = self.blob[middle - length : middle]
             self._memory = _decode(self._packed) if length else {}
         return self._memory
 
@@ -93,12 +106,13 @@ class State:
         names = sorted(self._memory)
         packed = _encode({name: self._memory[name] for name in names}) if names else b""
         if packed != self._packed:
-            body = bytearray(self.blob[: len(self.blob) - len(self._packed)] + packed)
-            struct.pack_into("<I", body, header.MEMORY, len(packed))
-            struct.pack_into("<I", body, header.LENGTH, len(body))
+            middle = self.middle
+            body = bytearray(self.blob[: middle - len(self._packed)] + packed)
+            struct.pack_into("<I", body, recent.MEMORY, len(packed))
+            struct.pack_into("<I", body, recent.LENGTH, len(body))
             bytes_of = np.frombuffer(body, dtype=np.uint8)
-            struct.pack_into("<q", body, header.CHECK, checksum(bytes_of, header.DIGEST, len(body)))
-            self.blob, self._packed = bytes(body), packed
+            struct.pack_into("<q", body, recent.CHECK, checksum(bytes_of, recent.DIGEST, len(body)))
+            self.blob, self._packed = bytes(body) + self.blob[middle:], packed
         return self.blob
 
 
@@ -111,7 +125,7 @@ def open_state(blob: bytes, digest: str) -> State:
     if found != GOOD:
         what = "whole" if found == SHORT else "fit their check"
         raise BlobDamaged(
-            f"state of a customer: expected bytes that begin with K2 and are {what}, found {len(blob)} bytes "
+            f"state of a customer: expected bytes that begin with K3 and are {what}, found {len(blob)} bytes "
             f"{blob[:8]!r}...; delete it and fold the customer's log again"
         )
     state = State(blob)
