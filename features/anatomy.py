@@ -77,17 +77,15 @@ def cells_of(plan: Plan, state: State) -> list[Cell]:
 
 def _head(plan: Plan, state: State) -> tuple[list[tuple[int, int]], _Reader, int]:
     state = settled(plan, state)
-    blob, begin = state.blob, state.middle
-    if len(blob) == begin:
-        return [], _Reader(blob, begin), 0
-    marks, cells = struct.unpack_from("<II", blob, begin + 16)
-    hashes = struct.unpack_from(f"<{marks}q", blob, begin + 32)
-    reader = _Reader(blob, begin + 32 + 8 * marks)
-    time, found = 0, []
-    for mark in hashes:
+    (applied,) = struct.unpack_from("<H", state.recent, 48)
+    (marks,) = struct.unpack_from("<I", state.recent, 56)
+    first = 64 + 12 * applied
+    reader, time, found = _Reader(state.recent, first + 8 * marks), 0, []
+    for mark in struct.unpack_from(f"<{marks}q", state.recent, first):
         time += reader.number()
         found.append((time, mark))
-    return found, reader, cells
+    (cells,) = struct.unpack_from("<I", state.settled, 16) if state.settled else (0,)
+    return found, _Reader(state.settled, 28), cells
 
 
 def _cell(plan: Plan, reader: _Reader) -> Cell:

@@ -122,7 +122,7 @@ def open_settled(tables: Tables, scratch: Scratch, buf: Bytes, start: int, end: 
         now[NEWEST] = get_word(buf, start + settled.NEWEST)
         now[DEGREE], now[FLAGS] = int64(buf[start + settled.DEGREE]), int64(buf[start + settled.FLAGS])
         now[WEIGHT] = now[STORED_WEIGHT] = get_half(buf, start + settled.WEIGHT)
-        at = settled.cells_at(buf, start)
+        at = start + settled.HEADER
         now[LISTED], now[CELLS_END] = list_cells(
             tables.banks, buf, at, listed, scratch.cells, scratch.index
         )

@@ -35,7 +35,9 @@ from features.kernel.layout import (
     TIME,
     WORDS_AT,
 )
+from features.kernel.marks import load_marks, store_marks
 from features.kernel.probing import probe_event
+from features.kernel.recent import MOST_MARKS
 from features.kernel.scratch import (
     DEGREE,
     FLAGS,
@@ -44,13 +46,13 @@ from features.kernel.scratch import (
     FULL_OUT,
     NEWEST,
     NOW,
+    Parts,
     Read,
     Scratch,
     Tables,
 )
-from features.kernel.settled import MOST_MARKS, load_marks
 from features.kernel.settling import copy_bytes, write_settled
-from features.kernel.varint import checksum, get_half, get_word, put_half, put_word
+from features.kernel.varint import get_half, get_word, put_word
 
 __all__ = ["BEHIND", "FOLDED", "LATE", "REPEAT", "fixed_size", "fold_states"]
 
@@ -79,6 +81,8 @@ def fold_states(
     limits: Words,
     buf: Bytes,
     starts: Words,
+    behind: Bytes,
+    behind_starts: Words,
     groups: Words,
     events: Words,
     flat: Words,
@@ -86,29 +90,31 @@ def fold_states(
     probes: NDArray[np.float64],
     fixed: NDArray[np.int64],
     row: Floats,
-) -> tuple[Bytes, Words]:
-    """Fold events into states: (the new states' bytes, where each begins).
+) -> tuple[Bytes, Words, Bytes, Words]:
+    """Fold events into states: (the new recent parts, where each begins, new settled parts, where each begins).
 
-    The tables are those of `features.kernel.layout`. State n is buf[starts[n]:starts[n + 1]], empty for none.
-    Its events are rows groups[n] to groups[n + 1] of `events`, their words in `flat`. What became of each
-    goes to `fates`; of those that ask, the row just after them at `probed` columns to `probes`. `fixed` (of
+    The tables are those of `features.kernel.layout`. The recent part of state n is buf[starts[n]:starts[n + 1]],
+    empty for none; its settled part is in `behind`, and is needed only where it is settled or a trigger
+    reads (see `needs_settled`); a new one that is empty means that it stays as it was. Its events
+    are rows groups[n] to groups[n + 1] of `events`, their words in `flat`. What became of each goes to
+    `fates`; of those that ask, the row just after them at `probed` columns to `probes`. `fixed` (of
     `fixed_size` words) and `row` (a copy of `defaults`) are scratch.
     """
     count, n_banks = starts.size - 1, banks.size // BANK_COLUMNS
     bound, digest, most = limits[LIMIT_BOUND], limits[LIMIT_DIGEST], limits[LIMIT_MOST]
     stride = ROW_WORDS + limits[LIMIT_WIDEST]
-    coming = int64(0)
+    coming, parts = int64(0), int64(0)
     for number in range(count):
         coming = max(coming, groups[number + 1] - groups[number])
+        if starts[number + 1] > starts[number]:
+            parts = max(parts, recent.get_quarter(buf, starts[number] + recent.APPLIED))
     out_starts = np.zeros(count + 1, dtype=np.int64)
-    written: Bytes = np.empty(buf.size + (buf.size >> 1) + 96 * events.size + 4096, dtype=np.uint8)
+    settled_starts = np.zeros(count + 1, dtype=np.int64)
+    written: Bytes = np.empty(buf.size + 16 * events.size + 8 * flat.size + 96 * count, dtype=np.uint8)
+    settled: Bytes = np.empty(behind.size + (behind.size >> 2) + 4096, dtype=np.uint8)
     loaded: Words = np.empty(1 << 15, dtype=np.int64)
     listed: Words = np.empty(512 * ENTRY, dtype=np.int64)
     ordering: Words = np.empty(512, dtype=np.int64)
-    parts = int64(0)
-    for number in range(count):
-        if starts[number + 1] > starts[number]:
-            parts = max(parts, recent.get_quarter(buf, starts[number] + recent.APPLIED))
     positions: Words = np.empty(2 * (parts + coming) + 2, dtype=np.int64)
     # Pieces of what the caller keeps: memory of our own would be let go as soon as only pointers use it.
     marks_from = NOW + _SUMS
@@ -127,18 +133,24 @@ def fold_states(
         pointer(positions), pointer(fixed[marks_from:]), pointer(fixed[taken_from:]),
         pointer(fixed[taken_from + coming :]), stride,
     )  # fmt: skip
-    now, index, states = pointer(fixed), pointer(fixed[index_from:]), pointer(buf)
-    at = int64(0)
+    now, index = pointer(fixed), pointer(fixed[index_from:])
     number = int64(0)
     while number < count:
         scratch = Scratch(
             pointer(loaded), loaded.size, pointer(listed), listed.size, index, pointer(ordering), now
         )
+        state = Parts(
+            pointer(buf), starts[number], starts[number + 1],
+            pointer(behind), behind_starts[number], behind_starts[number + 1],
+        )  # fmt: skip
+        out = Parts(
+            pointer(written), out_starts[number], written.size,
+            pointer(settled), settled_starts[number], settled.size,
+        )  # fmt: skip
         now[FULL] = 0
-        end = fold_state(
-            tables, read, scratch, arrivals, judged, probes, bound, digest,
-            states, starts[number], starts[number + 1], groups[number], groups[number + 1],
-            pointer(written), at, written.size,
+        end, settled_end = fold_state(
+            tables, read, scratch, arrivals, judged, probes, bound, digest, state,
+            groups[number], groups[number + 1], out,
         )  # fmt: skip
         if now[FULL] == FULL_CELLS:
             loaded = np.empty(2 * loaded.size, dtype=np.int64)
@@ -146,116 +158,121 @@ def fold_states(
             ordering = np.empty(2 * ordering.size, dtype=np.int64)
         elif now[FULL] == FULL_OUT:
             longer: Bytes = np.empty(2 * written.size, dtype=np.uint8)
-            copy_bytes(pointer(longer), 0, pointer(written), 0, at)
+            copy_bytes(pointer(longer), 0, pointer(written), 0, out_starts[number])
             written = longer
+            wider: Bytes = np.empty(2 * settled.size, dtype=np.uint8)
+            copy_bytes(pointer(wider), 0, pointer(settled), 0, settled_starts[number])
+            settled = wider
         else:
-            at = end
             number += 1
-            out_starts[number] = at
+            out_starts[number], settled_starts[number] = end, settled_end
     positions[0] = 0  # which keeps them until here
-    return written, out_starts
+    return written, out_starts, settled, settled_starts
 
 
 @compiled
 def fold_state(
     tables: Tables, read: Read, scratch: Scratch, arrivals: Arrivals, judged: Judged,
-    probes: NDArray[np.float64], bound: int, digest: int,
-    buf: Bytes, start: int, end: int, first: int, last: int, out: Bytes, at: int, room: int,
-) -> int:  # fmt: skip
-    """Fold events first to last into the state buf[start:end] and write it to out[at:room]: where it ends.
+    probes: NDArray[np.float64], bound: int, digest: int, state: Parts, first: int, last: int, out: Parts,
+) -> tuple[int, int]:  # fmt: skip
+    """Fold events first to last into the state and write it to the room of `out`: where its parts end.
 
     When there was no room, `now[FULL]` says of what, and nothing counts.
     """
-    now, most = scratch.now, arrivals.most
-    held, newest, n_applied, memory, settled = int64(0), int64(-1), int64(0), int64(0), end
-    if end > start:
+    now, most, buf, start = scratch.now, arrivals.most, state.recent, state.recent_start
+    known = state.recent_end > start
+    held, newest, n_applied, memory = int64(0), int64(-1), int64(0), int64(0)
+    if known:
         held = recent.get_quarter(buf, start + recent.EVENTS)
         newest = get_word(buf, start + recent.NEWEST)
         n_applied = recent.load_applied(buf, start, judged.applied)
         memory = get_half(buf, start + recent.MEMORY)
-        settled = recent.settled_at(buf, start)
     settles = held + last - first >= most and held + last - first > 0
     asks = False
     for event in range(first, last):
         asks = asks or arrivals.events[event * EVENT_COLUMNS + PROBE] >= 0
     n_marks = int64(-1)
     if settles:
-        n_marks = load_marks(buf, settled, judged.marks) if end > settled else int64(0)
+        n_marks = load_marks(buf, start, judged.marks) if known else int64(0)
     if held and (settles or asks):
         recent.load_events(tables.types, buf, start, judged.rows, judged.stride)
     taken, newest, n_applied, n_marks, forgot = judge(
-        arrivals, tables.types, judged, buf, start, settled, end,
-        held, newest, n_applied, first, last, settles or asks, n_marks,
+        arrivals, tables.types, judged, buf, start, known, held, newest, n_applied, first, last,
+        settles or asks, n_marks,
     )  # fmt: skip
-    begin = at
     settling = (held + taken) // most * most if settles else int64(0)
+    settled_end, check = out.settled_start, int64(0)
     if settling:
-        open_settled(tables, scratch, buf, settled, end)
+        open_settled(tables, scratch, state.settled, state.settled_start, state.settled_end)
         apply_rows(
-            tables, read, scratch, judged, most, bound, buf, 0, settling, held, False, probes
+            tables, read, scratch, judged, most, bound, state.settled, 0, settling, held, False, probes
         )
         if now[FULL]:
-            return begin
+            return 0, 0
         now[FLAGS] |= forgot
-    # The recent part: what stays of it, and what came.
+        settled_end, check = write_settled(
+            tables, scratch, state.settled, out.settled, out.settled_start, out.settled_end
+        )
+        if now[FULL]:
+            return 0, 0
+    # What stays of the recent events: those held if nothing was settled, and what came behind.
     old = int64(0) if settling else held
     came = max(settling - held, 0)
-    size = recent.HEADER + recent.POSITION_BYTES * n_applied + recent.MARK_BYTES * (old + taken - came) + memory
-    if old:
-        size += settled - start
+    size = recent.HEADER + recent.POSITION_BYTES * n_applied + recent.MARK_BYTES * (taken - came)
+    size += state.recent_end - start + 18 * max(n_marks, 0)
     for n in range(came, taken):
         kind = arrivals.events[judged.taken[n] * EVENT_COLUMNS + KIND]
         size += recent.longest_event(tables.types, kind)
-    if at + size > room:
+    begin, to = out.recent_start, out.recent
+    if begin + size > out.recent_end:
         now[FULL] = FULL_OUT
-        return begin
-    at = recent.store_applied(out, at + recent.HEADER, judged.applied, n_applied)
-    if old:
-        mark = recent.marks_at(buf, start)
-        at = copy_bytes(out, at, buf, mark, mark + recent.MARK_BYTES * old)
+        return 0, 0
+    at = recent.store_applied(to, begin + recent.HEADER, judged.applied, n_applied)
+    mark = recent.marks_at(buf, start) if known else int64(0)
+    at = copy_bytes(to, at, buf, mark, mark + recent.MARK_BYTES * old)
     for n in range(came, taken):
-        at = put_word(out, at, arrivals.events[judged.taken[n] * EVENT_COLUMNS + MARK])
+        at = put_word(to, at, arrivals.events[judged.taken[n] * EVENT_COLUMNS + MARK])
+    marks_from = at
+    if settling:
+        n_marks, at = store_marks(to, at, judged.marks, n_marks, now[NEWEST] - arrivals.lateness)
+    elif known:
+        n_marks = get_half(buf, start + recent.MARKS)
+        mark += recent.MARK_BYTES * held
+        at = copy_bytes(to, at, buf, mark, mark + get_half(buf, start + recent.MARKS_BYTES))
+    marks_bytes = at - marks_from
     if old:
-        event_at = recent.marks_at(buf, start) + recent.MARK_BYTES * old
-        at = copy_bytes(out, at, buf, event_at, settled - memory)
+        at = copy_bytes(to, at, buf, recent.events_at(buf, start), recent.events_end(buf, start))
     for n in range(came, taken):
         place = judged.taken[n] * EVENT_COLUMNS
         at = recent.put_event(
-            tables.types, out, at, arrivals.events[place + KIND], arrivals.events[place + TIME],
+            tables.types, to, at, arrivals.events[place + KIND], arrivals.events[place + TIME],
             arrivals.flat, arrivals.events[place + WORDS_AT],
         )  # fmt: skip
-    at = copy_bytes(out, at, buf, settled - memory, settled)
+    at = copy_bytes(to, at, buf, state.recent_end - memory, state.recent_end)
     recent.store_head(
-        out, begin, digest, newest, n_applied, held + taken - settling, memory, at - begin
-    )
-    # The settled part.
-    middle = at
+        to, begin, digest, newest, n_applied, held + taken - settling, max(n_marks, 0), marks_bytes, memory,
+        at - begin,
+    )  # fmt: skip
     if settling:
-        at, check = write_settled(
-            tables, scratch, buf, judged.marks, n_marks, now[NEWEST] - arrivals.lateness, out, at, room
-        )
-        if now[FULL]:
-            return begin
-        degree, flags = now[DEGREE], now[FLAGS]
+        recent.sign_head(to, begin, check, settled_end - out.settled_start, now[DEGREE], now[FLAGS])
+    elif known:
+        recent.sign_head(
+            to, begin, get_word(buf, start + recent.SETTLED_CHECK), get_half(buf, start + recent.SETTLED),
+            int64(buf[start + recent.DEGREE]), int64(buf[start + recent.FLAGS]),
+        )  # fmt: skip
     else:
-        check, degree, flags = int64(0), int64(0), int64(0)
-        if end > start:
-            check = get_word(buf, start + recent.SETTLED_CHECK)
-            degree, flags = int64(buf[start + recent.DEGREE]), int64(buf[start + recent.FLAGS])
-        if at + end - settled > room:
-            now[FULL] = FULL_OUT
-            return begin
-        at = copy_bytes(out, at, buf, settled, end)
-    put_word(out, begin + recent.SETTLED_CHECK, check)
-    put_half(out, begin + recent.SETTLED, at - middle)
-    out[begin + recent.DEGREE], out[begin + recent.FLAGS] = degree, flags
-    put_word(out, begin + recent.CHECK, checksum(out, begin + recent.DIGEST, middle))
-    if asks:
-        open_settled(tables, scratch, out, middle, at)
+        recent.sign_head(to, begin, 0, 0, 0, 0)
+    if asks and settling:
+        open_settled(tables, scratch, out.settled, out.settled_start, settled_end)
         apply_rows(
-            tables, read, scratch, judged, most, bound, out, settling, held + taken, held, True, probes
+            tables, read, scratch, judged, most, bound, out.settled, settling, held + taken, held, True, probes
         )
-    return at
+    elif asks:
+        open_settled(tables, scratch, state.settled, state.settled_start, state.settled_end)
+        apply_rows(
+            tables, read, scratch, judged, most, bound, state.settled, 0, held + taken, held, True, probes
+        )
+    return at, settled_end
 
 
 @compiled

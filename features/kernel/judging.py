@@ -20,9 +20,18 @@ from features.kernel.layout import (
     WIDTH,
     WORDS_AT,
 )
-from features.kernel.recent import MARK_BYTES, advance_applied, load_events, marks_at, position_of
-from features.kernel.settled import FORGOT_MARKS, MOST_MARKS, add_mark, time_of_mark
-from features.kernel.varint import get_word
+from features.kernel.marks import add_mark, time_of_mark
+from features.kernel.recent import (
+    MARK_BYTES,
+    MARKS,
+    MOST_MARKS,
+    advance_applied,
+    load_events,
+    marks_at,
+    position_of,
+)
+from features.kernel.settled import FORGOT_MARKS
+from features.kernel.varint import get_half, get_word
 
 FOLDED, REPEAT, LATE, BEHIND = range(4)
 
@@ -102,13 +111,13 @@ def settle_marks(
 
 @compiled
 def judge(
-    arrivals: Arrivals, types: Words, judged: Judged, buf: Bytes, start: int, settled: int, end: int,
-    held: int, newest: int, n_applied: int, first: int, last: int, in_rows: bool, n_marks: int,
+    arrivals: Arrivals, types: Words, judged: Judged, buf: Bytes, start: int, known_before: bool, held: int,
+    newest: int, n_applied: int, first: int, last: int, in_rows: bool, n_marks: int,
 ) -> tuple[int, int, int, int, int]:  # fmt: skip
     """Say of events first to last what becomes of each: (taken, newest, partitions applied, ids settled,
     flags).
 
-    `held` events are recent in the state at buf[start:settled]. With `in_rows` they are in rows already, and
+    `held` events are recent in the state at `start` of `buf`, if it is known at all. With `in_rows` they are in rows already, and
     those taken go there too. `n_marks` of the settled part are in scratch, and those of recent events go there
     as these are settled; below 0 none are, and nothing will be settled.
     """
@@ -148,8 +157,8 @@ def judge(
                     if judged.marks[2 * number + 1] == mark and judged.marks[2 * number] >= oldest:
                         known = True
                         break
-            elif end > settled:
-                known = known or time_of_mark(buf, settled, mark) >= max(oldest, 0)
+            elif known_before and not known and get_half(buf, start + MARKS):
+                known = time_of_mark(buf, start, mark) >= max(oldest, 0)
             if known:
                 arrivals.fates[event] = REPEAT
                 continue

@@ -146,10 +146,10 @@ def read_row(
     list_additions(tables, buf, pointer(fixed[n_banks:]), stride, added.first, added.additions)
     loaded: Words = np.empty(4096, dtype=np.int64)
     degree = int64(buf[recent.DEGREE])
-    start = recent.settled_at(buf, 0)
+    start = get_half(buf, recent.LENGTH)
     place, count = start, int64(0)
     if get_half(buf, recent.SETTLED):
-        place, count = settled.cells_at(buf, start), get_half(buf, start + settled.CELLS)
+        place, count = start + settled.HEADER, get_half(buf, start + settled.CELLS)
     done = int64(0)
     while done < n_banks:
         # The cells that are there come in order of banks; those that only recent events begin, between.
@@ -208,10 +208,10 @@ def read_cross(
     list_additions(tables, buf, pointer(fixed[n_banks:]), stride, added.first, added.additions)
     loaded: Words = np.empty(4096, dtype=np.int64)
     degree = int64(buf[recent.DEGREE])
-    start = recent.settled_at(buf, 0)
+    start = get_half(buf, recent.LENGTH)
     place, count = start, int64(0)
     if get_half(buf, recent.SETTLED):
-        place, count = settled.cells_at(buf, start), get_half(buf, start + settled.CELLS)
+        place, count = start + settled.HEADER, get_half(buf, start + settled.CELLS)
     for _ in range(count):
         bank, place = get(buf, place)
         column = bank * BANK_COLUMNS

@@ -23,16 +23,11 @@ from features.kernel.scratch import (
     Scratch,
     Tables,
 )
-from features.kernel.settled import (
-    CELLS,
-    FORGOT_MARKS,
-    MOST_MARKS,
-    add_mark,
-    cells_at,
-    load_marks,
-)
+from features.kernel.marks import add_mark, load_marks, store_marks
+from features.kernel.recent import MOST_MARKS
+from features.kernel.settled import CELLS, FORGOT_MARKS
 from features.kernel.settling import copy_bytes, write_settled
-from features.kernel.varint import checksum, get_half, get_word, put_half, put_word
+from features.kernel.varint import get_half, get_word, put_half, put_word
 
 
 @compiled
@@ -84,29 +79,32 @@ def merge_into(
     """Write the sum of two states to `out`: where it ends. `now[FULL]` is set when there was no room."""
     now, banks, words = scratch.now, tables.banks, scratch.words
     now[FULL] = 0
-    middle, its_middle = recent.settled_at(buf, 0), recent.settled_at(others, 0)
+    middle, its_middle = get_half(buf, recent.LENGTH), get_half(others, recent.LENGTH)
     memory = get_half(buf, recent.MEMORY)
     count, its_count = recent.get_quarter(buf, recent.APPLIED), recent.get_quarter(others, recent.APPLIED)
     newest = max(get_word(buf, recent.NEWEST), get_word(others, recent.NEWEST))
     open_settled(tables, scratch, buf, middle, end)
-    if now[FULL] or recent.HEADER + recent.POSITION_BYTES * (count + its_count) + memory > room:
+    head = recent.HEADER + recent.POSITION_BYTES * (count + its_count) + 18 * 2 * MOST_MARKS + memory
+    if now[FULL] or head > room:
         now[FULL] = FULL_CELLS
         return 0
-    n_marks = load_marks(buf, middle, marks) if end > middle else int64(0)
+    n_marks = load_marks(buf, 0, marks)
     now[NEWEST] = newest
+    for number in range(load_marks(others, 0, its_marks)):
+        if n_marks == MOST_MARKS and min(marks[0], its_marks[2 * number]) >= newest - lateness:
+            now[FLAGS] |= FORGOT_MARKS
+        n_marks = add_mark(marks, n_marks, its_marks[2 * number], its_marks[2 * number + 1])
     if its_end > its_middle:
         now[DEGREE] = max(now[DEGREE], int64(others[its_middle + settled.DEGREE]))
         now[FLAGS] |= int64(others[its_middle + settled.FLAGS])
-        for number in range(load_marks(others, its_middle, its_marks)):
-            if n_marks == MOST_MARKS and min(marks[0], its_marks[2 * number]) >= newest - lateness:
-                now[FLAGS] |= FORGOT_MARKS
-            n_marks = add_mark(marks, n_marks, its_marks[2 * number], its_marks[2 * number + 1])
         clear(its_index, tables.n_banks)
         listed = get_half(others, its_middle + CELLS)
         if ENTRY * (now[LISTED] + listed + 1) > scratch.cells_room:
             now[FULL] = FULL_CELLS
             return 0
-        listed, _ = list_cells(banks, others, cells_at(others, its_middle), listed, its_cells, its_index)
+        listed, _ = list_cells(
+            banks, others, its_middle + settled.HEADER, listed, its_cells, its_index
+        )
         for bank in range(tables.n_banks):
             scratch.index[bank * INDEX + THIN] = max(
                 scratch.index[bank * INDEX + THIN], its_index[bank * INDEX + THIN]
@@ -144,17 +142,17 @@ def merge_into(
             return 0
     at = merge_positions(buf, count, others, its_count, out, recent.HEADER)
     applied = (at - recent.HEADER) // recent.POSITION_BYTES
+    marks_from = at
+    n_marks, at = store_marks(out, at, marks, n_marks, newest - lateness)
+    marks_bytes = at - marks_from
     at = copy_bytes(out, at, buf, middle - memory, middle)
-    recent.store_head(out, 0, digest, newest, applied, 0, memory, at)
+    recent.store_head(out, 0, digest, newest, applied, 0, n_marks, marks_bytes, memory, at)
     begin, check = at, int64(0)
     if end > middle or its_end > its_middle:
-        at, check = write_settled(tables, scratch, buf, marks, n_marks, newest - lateness, out, at, room)
+        at, check = write_settled(tables, scratch, buf, out, at, room)
         if now[FULL]:
             return 0
-    put_word(out, recent.SETTLED_CHECK, check)
-    put_half(out, recent.SETTLED, at - begin)
-    out[recent.DEGREE], out[recent.FLAGS] = now[DEGREE], now[FLAGS]
-    put_word(out, recent.CHECK, checksum(out, recent.DIGEST, begin))
+    recent.sign_head(out, 0, check, at - begin, now[DEGREE], now[FLAGS])
     return at
 
 

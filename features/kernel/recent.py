@@ -1,14 +1,15 @@
-"""The recent part of a state's bytes: its head, and the newest events as they came.
+"""The recent part of a state's bytes: its head, what repeats are known by, and the newest events as they came.
 
 An event costs its own bytes until there are `MOST_RECENT` of them; then they are added to the cells of the
-settled part behind (`features.kernel.settled`) in one go. How many have come decides when, so the same log
-gives the same bytes however it is cut.
+settled part (`features.kernel.settled`) in one go. How many have come decides when, so the same log gives the
+same bytes however it is cut. Until then the settled part is neither read nor written.
 
 Bytes: magic (4), length of this part (4), check of what follows (8), digest of the plan (8), newest (8),
 check of the settled part (8) and its length (4), length of memory (4), partitions applied (2), events (2),
-degree and flags of the settled part (1, 1), two unused; for each partition its number (4) and position (8);
-the hashes of the events' ids (8 each); the events; the memory of triggers. An event is its type, its time,
-its conditions as bits, its numbers (0: missing) and its hashes (8 each).
+degree and flags of the settled part (1, 1), two unused, ids of settled events (4) and their bytes (4); for
+each partition its number (4) and position (8); the hashes of the events' ids (8 each); those of settled events
+in order of time (8 each), and of each the time since the one before; the events; the memory of triggers. An
+event is its type, its time, its conditions as bits, its numbers (0: missing) and its hashes (8 each).
 """
 
 from features.kernel.compiled import Bytes, Words, compiled, int64
@@ -24,16 +25,20 @@ from features.kernel.layout import (
     TYPE_COLUMNS,
     WIDTH,
 )
-from features.kernel.varint import get, get_half, get_word, put, put_half, put_word
+from features.kernel.varint import checksum, get, get_half, get_word, put, put_half, put_word
 
 MAGIC = 0x0000334B
 (
-    LENGTH, CHECK, DIGEST, NEWEST, SETTLED_CHECK, SETTLED, MEMORY, APPLIED, EVENTS, DEGREE, FLAGS
-) = 4, 8, 16, 24, 32, 40, 44, 48, 50, 52, 53  # fmt: skip
-HEADER = 56
+    LENGTH, CHECK, DIGEST, NEWEST, SETTLED_CHECK, SETTLED, MEMORY, APPLIED, EVENTS, DEGREE, FLAGS, MARKS,
+    MARKS_BYTES,
+) = 4, 8, 16, 24, 32, 40, 44, 48, 50, 52, 53, 56, 60  # fmt: skip
+HEADER = 64
 POSITION_BYTES = 12
 """Bytes of a partition and its position."""
 MARK_BYTES = 8
+
+MOST_MARKS = 1024
+"""Ids of settled events that a state remembers: a repeat older than the newest so many is not recognised."""
 
 
 @compiled
@@ -55,9 +60,16 @@ def marks_at(buf: Bytes, start: int) -> int:
 
 
 @compiled
-def settled_at(buf: Bytes, start: int) -> int:
-    """Where the settled part begins of the state at `start`."""
-    return start + get_half(buf, start + LENGTH)
+def events_at(buf: Bytes, start: int) -> int:
+    """Where the recent events begin of the state at `start`."""
+    hashes = MARK_BYTES * get_quarter(buf, start + EVENTS)
+    return marks_at(buf, start) + hashes + get_half(buf, start + MARKS_BYTES)
+
+
+@compiled
+def events_end(buf: Bytes, start: int) -> int:
+    """Where they end, and the memory of triggers begins."""
+    return start + get_half(buf, start + LENGTH) - get_half(buf, start + MEMORY)
 
 
 @compiled
@@ -93,8 +105,7 @@ def put_event(types: Words, buf: Bytes, at: int, kind: int, time: int, words: Wo
 def load_events(types: Words, buf: Bytes, start: int, rows: Words, stride: int) -> int:
     """Read the recent events of the state at `start` into rows of scratch; how many there are."""
     n = get_quarter(buf, start + EVENTS)
-    mark = marks_at(buf, start)
-    at = mark + MARK_BYTES * n
+    mark, at = marks_at(buf, start), events_at(buf, start)
     for number in range(n):
         row = number * stride
         kind, at = get(buf, at)
@@ -125,8 +136,9 @@ def load_events(types: Words, buf: Bytes, start: int, rows: Words, stride: int) 
 
 @compiled
 def store_head(
-    buf: Bytes, at: int, digest: int, newest: int, applied: int, events: int, memory: int, length: int
-) -> None:
+    buf: Bytes, at: int, digest: int, newest: int, applied: int, events: int, marks: int, marks_bytes: int,
+    memory: int, length: int,
+) -> None:  # fmt: skip
     """Write the head of a part of so many bytes, but for its check and what it says of the settled part."""
     put_half(buf, at, MAGIC)
     put_half(buf, at + LENGTH, length)
@@ -136,6 +148,17 @@ def store_head(
     put_quarter(buf, at + APPLIED, applied)
     put_quarter(buf, at + EVENTS, events)
     put_quarter(buf, at + FLAGS + 1, 0)
+    put_half(buf, at + MARKS, marks)
+    put_half(buf, at + MARKS_BYTES, marks_bytes)
+
+
+@compiled
+def sign_head(buf: Bytes, at: int, check: int, size: int, degree: int, flags: int) -> None:
+    """Say what is settled (its check, bytes, degree and flags), then write the check of the whole part."""
+    put_word(buf, at + SETTLED_CHECK, check)
+    put_half(buf, at + SETTLED, size)
+    buf[at + DEGREE], buf[at + FLAGS] = degree, flags
+    put_word(buf, at + CHECK, checksum(buf, at + DIGEST, at + get_half(buf, at + LENGTH)))
 
 
 @compiled

@@ -51,6 +51,17 @@ class Scratch(NamedTuple):
     now: Words
 
 
+class Parts(NamedTuple):
+    """The two parts of a state, or room for them: bytes, where each begins and where it ends."""
+
+    recent: Bytes
+    recent_start: int
+    recent_end: int
+    settled: Bytes
+    settled_start: int
+    settled_end: int
+
+
 # Places of `now`: cells listed, words used, what the cells weigh at most and what those not loaded weigh,
 # coarsening degree, flags, newest, where the cells end, and which room did not suffice (0: all did).
 LISTED, TOP, WEIGHT, STORED_WEIGHT, DEGREE, FLAGS, NEWEST, CELLS_END, FULL, MARKS, NOW = range(11)

@@ -4,7 +4,7 @@ from features.kernel import settled
 from features.kernel.applying import load_entry
 from features.kernel.bounds import settle_entry
 from features.kernel.cell import longest_cell, store_cell, weigh_cell
-from features.kernel.compiled import Bytes, Words, compiled, int64
+from features.kernel.compiled import Bytes, compiled, int64
 from features.kernel.directory import (
     AWAY,
     CHAIN,
@@ -52,19 +52,17 @@ def copy_bytes(out: Bytes, at: int, buf: Bytes, start: int, end: int) -> int:
 
 @compiled
 def write_settled(
-    tables: Tables, scratch: Scratch, buf: Bytes, marks: Words, n_marks: int, oldest: int,
-    out: Bytes, begin: int, room: int,
-) -> tuple[int, int]:  # fmt: skip
+    tables: Tables, scratch: Scratch, buf: Bytes, out: Bytes, begin: int, room: int
+) -> tuple[int, int]:
     """Write what was taken apart as the settled part at out[begin:room]: (where it ends, its check).
 
-    Ids before `oldest` are let go. `now[FULL]` is set when there was no room.
+    `now[FULL]` is set when there was no room.
     """
     cells, index, now, order = scratch.cells, scratch.index, scratch.now, scratch.order
-    if begin + settled.HEADER + 18 * n_marks > room:
+    at, stored = begin + settled.HEADER, int64(0)
+    if at > room:
         now[FULL] = FULL_OUT
         return begin, 0
-    n_kept, at = settled.store_marks(out, begin + settled.HEADER, marks, n_marks, oldest)
-    stored = int64(0)
     for bank in range(tables.n_banks):
         thin = index[bank * INDEX + THIN]
         if thin:
@@ -108,6 +106,6 @@ def write_settled(
             if cell == top:
                 now[TOP] = top  # loaded for this alone: its scratch is free again
     check = settled.store_head(
-        out, begin, at, now[NEWEST], n_kept, stored, now[STORED_WEIGHT], now[DEGREE], now[FLAGS]
+        out, begin, at, now[NEWEST], stored, now[STORED_WEIGHT], now[DEGREE], now[FLAGS]
     )
     return at, check

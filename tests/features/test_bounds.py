@@ -17,7 +17,8 @@ from events.envelope import Event
 from features.anatomy import cells_of, marks_of
 from features.batch import hash_key
 from features.fold import State, decode, empty, fold, fold_batch, merge, settled
-from features.kernel.settled import COARSENED, FORGOT_MARKS, MOST_MARKS, THINNED, WEIGHT
+from features.kernel.recent import MOST_MARKS
+from features.kernel.settled import COARSENED, FORGOT_MARKS, THINNED, WEIGHT
 from features.memory import weights_of
 from features.plan import Plan
 from features.row import cross, explain, row
@@ -159,7 +160,7 @@ def weight(p: Plan, state: State) -> int:
 def minded(p: Plan, state: State) -> int:
     """What the state says that its cells weigh; no cells, nothing."""
     whole = settled(p, state)
-    begin = whole.middle + WEIGHT
+    begin = len(whole.recent) + WEIGHT
     return int.from_bytes(whole.blob[begin : begin + 4], "little")
 
 

@@ -15,7 +15,8 @@ from features.anatomy import cells_of, marks_of
 from features.batch import hash_key
 from features.fold import FATES, Fate, State, UnknownPlan, decode, empty, encode, fold, fold_batch, merge, settled
 from features.kernel.layout import MOST_RECENT
-from features.kernel.settled import FORGOT_MARKS, MOST_MARKS
+from features.kernel.recent import MOST_MARKS
+from features.kernel.settled import FORGOT_MARKS
 from features.plan import Plan
 from features.row import cross, whole_row
 from tests.features.workshop import (
@@ -54,8 +55,8 @@ meaning = "reads it after each sale"
 def body(p: Plan, state: State) -> bytes:
     """The settled bytes but for the positions, which say how the events came and not what they were."""
     whole = settled(p, state)
-    (partitions,) = struct.unpack_from("<H", whole.blob, 48)
-    return whole.blob[24:48] + whole.blob[50:56] + whole.blob[56 + 12 * partitions :]
+    (partitions,) = struct.unpack_from("<H", whole.recent, 48)
+    return whole.blob[24:48] + whole.blob[50:64] + whole.blob[64 + 12 * partitions :]
 
 
 def one_by_one(p: Plan, log: Sequence[Event]) -> tuple[bytes, list[Fate]]:

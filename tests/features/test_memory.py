@@ -60,7 +60,7 @@ def test_no_history_takes_more_than_is_said(asked: str) -> None:
             for n in range(min(3_000, 100 * DAY // step))
         ]
         state = settled(whole, folded(whole, log))
-        begin = state.middle + WEIGHT
+        begin = len(state.recent) + WEIGHT
         weights.append(int.from_bytes(state.blob[begin : begin + 4], "little"))
         assert len(state.blob) < HEADER + weights[-1] + 128  # ids of a minute, and positions in the log
     bound = memory_of(aggregate)
