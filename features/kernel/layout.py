@@ -57,7 +57,7 @@ EVENT_COLUMNS = 7
 # A recent event as a row of scratch: these, then its words.
 ROW_KIND, ROW_TIME, ROW_MARK, ROW_PROBE, ROW_WORDS = range(5)
 
-MOST_RECENT = 16
+MOST_RECENT = 32
 """Events that a state keeps as they came; with so many they are added to its cells, all at once."""
 
 # Columns of `derived`: numerator, denominator, and the column of the row.
