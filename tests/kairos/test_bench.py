@@ -79,6 +79,8 @@ def test_row_reads_light_median_and_heavy_customers(capsys: pytest.CaptureFixtur
     assert light["state_bytes"] <= median["state_bytes"] <= heavy["state_bytes"]
     assert found["row_features"] + found["cross_features"] == 1_000
     assert all(each["us"]["p50"] > 0 and each["speedup_vs_naive"] > 0 for each in (light, median, heavy))
+    assert found["slate"] == 100
+    assert all(each["with_slate_us"]["p50"] > each["us"]["p50"] for each in (light, median, heavy))
     assert found["floor_us"]["p50"] < found["row_us"]
     assert "heavy" in page(capsys, found)
 
