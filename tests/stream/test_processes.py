@@ -75,6 +75,38 @@ def environment(setup: KioskSetup) -> dict[str, str]:
     return named
 
 
+class Running:
+    """A verb as a process of its own, and what it has said."""
+
+    def __init__(self, setup: KioskSetup, *verb: str) -> None:
+        setup.run_dir.mkdir(parents=True, exist_ok=True)
+        self.log = setup.run_dir / f"{verb[0]}-{time.monotonic_ns()}.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "kairos", *verb],
+                cwd=ROOT,
+                env=environment(setup),
+                stderr=log,
+            )
+
+    def said(self, words: str) -> bool:
+        return words in self.log.read_text()
+
+    def end(self, how: signal.Signals) -> None:
+        self.process.send_signal(how)
+        assert self.process.wait(15) == (0 if how is signal.SIGTERM else -how)
+
+
+@contextmanager
+def started(setup: KioskSetup, *verb: str) -> Iterator[Running]:
+    running = Running(setup, *verb)
+    try:
+        yield running
+    finally:
+        running.process.kill()
+        running.process.wait()
+
+
 @contextmanager
 def running(verb: str, setup: KioskSetup) -> Iterator["subprocess.Popen[bytes]"]:
     process = subprocess.Popen(
@@ -102,6 +134,11 @@ def finish(verb: str, setup: KioskSetup, condition: Callable[[], object]) -> Non
 
 def number(state: Any, name: str, field: str) -> int:
     return int(state.hget(name, field) or -1)
+
+
+def learned_to(state: Any) -> int:
+    packed = state.get(online_key("feed"))
+    return msgspec.msgpack.decode(packed, type=OnlineModel).learned_to if packed else -1
 
 
 def test_behaviour_killed_twice_ends_in_the_same_states(
@@ -237,16 +274,39 @@ def test_the_learner_killed_in_the_middle_ends_with_the_same_weights(
     half = as_messages([log[: len(log) * 2 // 3] for log in logs])
     bus.publish(half)
 
-    def learned_to() -> int:
-        packed: Any = state.get(online_key("feed"))
-        return msgspec.msgpack.decode(packed, type=OnlineModel).learned_to if packed else -1
-
-    kill_when("learner", setup, lambda: learned_to() > MONDAY)
+    kill_when("learner", setup, lambda: learned_to(state) > MONDAY)
     with running("learner", setup) as process:
         bus.publish(as_messages([log[len(log) * 2 // 3 :] for log in logs]))
-        eventually(lambda: learned_to() > MONDAY + 5 * DAY, step_s=0.001)
+        eventually(lambda: learned_to(state) > MONDAY + 5 * DAY, step_s=0.001)
         process.send_signal(signal.SIGKILL)
-    finish("learner", setup, lambda: learned_to() == MONDAY + days * DAY)
+    finish("learner", setup, lambda: learned_to(state) == MONDAY + days * DAY)
+    assert online(state) == whole
+    assert kept(state) == left
+
+
+def test_a_second_learner_waits_says_so_and_goes_on_after_a_kill(
+    setup: KioskSetup, bus: Bus, state: "redis.Redis", catalogue: Catalogue
+) -> None:
+    """Two at once would each teach the models what the other has taught them."""
+    logs = learning_log(catalogue, days=12, decisions_a_day=60)
+    take(stage(catalogue, state), polls_of(logs, 1_000))
+    whole, left = online(state), kept(state)
+    state.flushall()
+
+    bus.publish(as_messages([log[: len(log) // 2] for log in logs]))
+    with started(setup, "learner") as first, started(setup, "learner") as second:
+        eventually(lambda: first.said("waiting for learner") or second.said("waiting for learner"))
+        if first.said("waiting for learner"):
+            first, second = second, first
+        assert second.said(f"learner is held by process {first.process.pid} on")
+        eventually(lambda: learned_to(state) > MONDAY, step_s=0.001)
+        first.end(signal.SIGKILL)
+        at = learned_to(state)
+        bus.publish(as_messages([log[len(log) // 2 :] for log in logs]))
+        eventually(lambda: learned_to(state) == MONDAY + 12 * DAY)
+        assert second.said("learner: reading")
+        assert at < MONDAY + 12 * DAY
+        second.end(signal.SIGTERM)
     assert online(state) == whole
     assert kept(state) == left
 
