@@ -25,6 +25,7 @@ from events.topics import layout
 from features.feast_store import RedisStateStore
 from features.plan import Plan
 from kairos.local import Server, start_redis
+from kairos.verify import everything
 from models.catalogue import Catalogue
 from models.online import OnlineModel, online_key
 from stream.intake import places
@@ -52,20 +53,6 @@ from tests.stream.test_behaviour_fold import Process
 from tests.stream.test_learner import kept, online, stage, take
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def setup(
-    bus: Bus,
-    bus_server: Server,
-    redis_server: Server,
-    state: "redis.Redis",
-    contracts: Contracts,
-    kiosk: Path,
-    tmp_path: Path,
-) -> KioskSetup:
-    bus.ensure(layout(contracts, PARTITIONS))
-    return KioskSetup(kiosk, tmp_path / "run", bus_server.url, redis_server.url)
 
 
 def environment(setup: KioskSetup) -> dict[str, str]:
@@ -166,11 +153,7 @@ def test_behaviour_killed_twice_ends_in_the_same_states(
     assert store.watermarks() == whole.marks
     store.close()
     assert dict(zip(people, found, strict=True)) == whole.blobs
-    instances = {
-        parse_cloudevent(record.value).id
-        for n in range(PARTITIONS)
-        for record in bus.reader("triggers", n).read(100_000, 100)
-    }
+    instances = {parse_cloudevent(record.value).id for record in everything(bus, "triggers")}
     assert instances == {
         parse_cloudevent(each.value).id for each in expected.outlet.messages if each.topic == "triggers"
     }
@@ -222,14 +205,13 @@ def test_intake_killed_twice_takes_every_event_in_once(
     finish("intake", setup, done)
     events: list[Event] = []
     ticks = []
-    for n in range(PARTITIONS):
-        for record in bus.reader("behaviour", n).read(100_000, 100):
-            item = decode(record.value)
-            if isinstance(item, Event):
-                events.append(item)
-            else:
-                assert isinstance(item, Tick)
-                ticks.append((n, item.time))
+    for record in everything(bus, "behaviour"):
+        item = decode(record.value)
+        if isinstance(item, Event):
+            events.append(item)
+        else:
+            assert isinstance(item, Tick)
+            ticks.append((record.partition, item.time))
     sent: Counter[str] = Counter()
     damaged = 0
     for message in messages:
@@ -243,7 +225,7 @@ def test_intake_killed_twice_takes_every_event_in_once(
     assert Counter(event.id for event in events) == sent
     assert ticks == [(n, MONDAY + DAY) for n in range(PARTITIONS)]
     assert len({event.customer for event in events}) == 50
-    letters = [dead_letters.decode(each.value) for each in bus.reader("dead-letters", 0).read(100_000, 100)]
+    letters = [dead_letters.decode(each.value) for each in everything(bus, "dead-letters")]
     assert len(letters) == damaged
     assert len({(each.topic, each.partition, each.position) for each in letters}) == damaged
     for n in range(PARTITIONS):
@@ -256,7 +238,7 @@ def test_intake_killed_twice_takes_every_event_in_once(
         for partition in range(PARTITIONS):
             got = [
                 each.id
-                for record in bus.reader("behaviour", partition).read(100_000, 100)
+                for record in everything(bus, "behaviour", [partition])
                 if isinstance(each := decode(record.value), Event) and each.id in wanted
             ]
             order = {receipt: place for place, receipt in reversed(list(enumerate(mine)))}
@@ -402,11 +384,7 @@ def test_servers_that_go_away_in_the_middle_are_waited_for(
             assert behaviour.poll() is None
             counted = redis_client.hgetall("kairos:counters:intake")
             redis_client.close()
-        every = [
-            decode(record.value)
-            for n in range(PARTITIONS)
-            for record in bus.reader("behaviour", n).read(100_000, 100)
-        ]
+        every = [decode(record.value) for record in everything(bus, "behaviour")]
         ids = [each.id for each in every if isinstance(each, Event)]
         assert len(ids) == len(set(ids)) == len(wanted)
         assert int(counted[b"events"]) == len(ids)

@@ -6,7 +6,6 @@ import sys
 import threading
 from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,12 +13,10 @@ import redis
 
 from events.bus import Bus, Message
 from events.codec import parse_cloudevent
-from events.contract import Contracts
 from events.counters import WORKERS_KEY, counters_key
-from events.topics import layout
 from features.feast_store import RedisStateStore
 from features.plan import Plan
-from kairos.local import Server
+from kairos.verify import everything
 from stream.behaviour import POSITIONS
 from stream.worker import NothingToDo, Worker
 from tests.stream.kiosk import DAY, MONDAY, KioskSetup, MemoryStore, as_messages, behaviour_log, eventually
@@ -31,19 +28,13 @@ END = MONDAY + DAYS * DAY
 
 
 @pytest.fixture
-def setup(
-    bus: Bus,
-    bus_server: Server,
-    redis_server: Server,
-    state: "redis.Redis",
-    contracts: Contracts,
-    kiosk: Path,
-    tmp_path: Path,
-) -> KioskSetup:
-    bus.ensure(layout(contracts, PARTITIONS))
-    return KioskSetup(
-        kiosk, tmp_path / "run", bus_server.url, redis_server.url, partitions=PARTITIONS, cache_mb=1
-    )
+def partitions() -> int:
+    return PARTITIONS
+
+
+@pytest.fixture
+def setup(setup: KioskSetup) -> KioskSetup:
+    return replace(setup, cache_mb=1)
 
 
 def worker(setup: KioskSetup, name: str) -> AbstractContextManager[Running]:
@@ -138,11 +129,7 @@ def test_one_worker_then_four_then_one_with_kills_in_between_end_in_the_same_sta
     assert list(state.hkeys(WORKERS_KEY)) == [b"behaviour"], "metrics forget who is gone"
     counted: Any = state.hgetall(counters_key("behaviour"))
     assert 0 < int(counted[b"snapshot_bytes"]) < 16_000_000
-    instances = {
-        parse_cloudevent(record.value).id
-        for n in range(PARTITIONS)
-        for record in bus.reader("triggers", n).read(100_000, 100)
-    }
+    instances = {parse_cloudevent(record.value).id for record in everything(bus, "triggers")}
     assert instances == {
         parse_cloudevent(each.value).id for each in expected.outlet.messages if each.topic == "triggers"
     }
