@@ -13,7 +13,7 @@ PARTS = {
     "decode": "decode",
     "validate": "validate, know repeats",
     "resolve": "resolve the customer",
-    "rekey": "re-key, publish on the log",
+    "re-key": "re-key, publish on the log",
     "fetch": "read states from Redis",
     "fold": "fold, triggers",
     "write": "write states to Redis",

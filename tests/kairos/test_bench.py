@@ -27,7 +27,7 @@ STREAM = (
         "restart_s",
     ),
 )
-STAGES = ("decode", "validate", "resolve", "rekey", "fold", "write")
+STAGES = ("decode", "validate", "resolve", "re-key", "fold", "write")
 
 
 def told(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
@@ -149,4 +149,4 @@ def test_processor_time_is_charged_to_the_stage_that_spent_it() -> None:
     spaces["encode"](0.1)
     spent = sampler.finish()
     assert 0.2 < spent["validate"] < 0.45
-    assert 0.05 < spent["rekey"] < spent["validate"]
+    assert 0.05 < spent["re-key"] < spent["validate"]
