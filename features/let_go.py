@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from events.envelope import Event
-from features.anatomy import Cell, cells_of
+from features.anatomy import Cell, cells_of, settled_cells
 from features.bank import FINENESS
 from features.batch import hash_key
 from features.duration import render_duration
 from features.feature import Aggregate, Feature
-from features.kernel.header import FORGOT_MARKS, MOST_MARKS
 from features.kernel.layout import COARSEST
+from features.kernel.recent import MOST_MARKS
+from features.kernel.settled import FORGOT_MARKS
 from features.plan import Plan
 from features.state import State
 
@@ -46,17 +47,15 @@ def let_go(
     aggregate: Aggregate,
     feature: Feature,
     key: str | None,
-    at: int,
+    value: float,
     behind: Sequence[Event],
 ) -> tuple[LetGo, ...]:
-    """All that touches the feature, read at `at` (ms); `behind` are the events that it counts."""
+    """All that touches the feature, which reads as `value`; `behind` are the events that it counts."""
     found: list[LetGo] = []
-    sampled = "distinct" in aggregate.functions
-    cells = [cell for cell in cells_of(plan, state) if cell.aggregate == aggregate.name]
     if key is not None:
-        found += _key(aggregate, key, cells)
-    if sampled:
-        found += _sample(feature, at, cells)
+        found += _key(aggregate, key, settled_cells(plan, state))
+    if "distinct" in aggregate.functions:
+        found += _sample(aggregate, value, cells_of(plan, state))
     elif feature.window_ms is not None and state.degree:
         found += _tiles(plan, aggregate, feature.window_ms, state.degree)
     if state.flags & FORGOT_MARKS:
@@ -65,7 +64,7 @@ def let_go(
 
 
 def _key(aggregate: Aggregate, key: str, cells: Sequence[Cell]) -> list[LetGo]:
-    thin = next((cell.thin for cell in cells if cell.key == 0), 0)
+    thin = next((cell.thin for cell in cells if cell.aggregate == aggregate.name and cell.key == 0), 0)
     if hash_key(key) % _HASHES < _HASHES >> thin:
         return []
     return [
@@ -78,18 +77,19 @@ def _key(aggregate: Aggregate, key: str, cells: Sequence[Cell]) -> list[LetGo]:
     ]
 
 
-def _sample(feature: Feature, at: int, cells: Sequence[Cell]) -> list[LetGo]:
-    cell = next((cell for cell in cells if cell.thin), None)
-    if cell is None:
+def _sample(aggregate: Aggregate, value: float, cells: Sequence[Cell]) -> list[LetGo]:
+    thin = next((cell.thin for cell in cells if cell.aggregate == aggregate.name), 0)
+    while thin and value % (1 << thin):
+        thin -= 1  # the last halving is for recent events that are not settled yet: no row has seen it
+    if thin == 0:
         return []
-    since = 0 if feature.window_ms is None else at - feature.window_ms
-    kept = sum(last >= since for _, last in cell.sample)
+    kept = int(value) >> thin
     about = f"about {1 / kept**0.5:.0%}" if kept else "unknown, as the sample has none of them"
     return [
         LetGo(
             "sample",
-            f"of the different values one in {1 << cell.thin} is kept, {kept:,} of those counted here",
-            f"it is an estimate, {kept:,} x {1 << cell.thin}, with a standard error of {about}",
+            f"of the different values one in {1 << thin} is kept, {kept:,} of those counted here",
+            f"it is an estimate, {kept:,} x {1 << thin}, with a standard error of {about}",
         )
     ]
 

@@ -11,11 +11,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from features.kernel.looking import read_cross, read_row
+from features.kernel.layout import LIMIT_WIDEST, MOST_RECENT, ROW_WORDS
+from features.kernel.looking import read_cross, read_row, read_size
 from features.kernel.reading import derive
+from features.kernel.scratch import FULL_CELLS
 from features.kernel.slate import spread
 from features.offer_keys import OfferKeys, offer_keys
 from features.plan import Plan, RowTables
+from features.room import ROOM
 from features.state import State
 
 Floats = NDArray[np.float32]
@@ -147,14 +150,27 @@ def whole_row(plan: Plan, state: State | None, at: int) -> _Doubles:
 
 def _read(plan: Plan, state: State, at: int, values: _Doubles) -> None:
     buf = np.frombuffer(state.blob, dtype=np.uint8)
-    read_row(*plan.tables[:4], buf, at, values)
+    scratch = _scratch(plan)
+    while not read_row(*plan.tables[:4], plan.steps, plan.types, buf, at, values, *scratch, ROOM.loaded):
+        ROOM.grow(FULL_CELLS)
+
+
+def _scratch(plan: Plan) -> tuple[NDArray[np.int64], int]:
+    """Scratch for reading, and the words of a recent event in it."""
+    stride = ROW_WORDS + int(plan.limits[LIMIT_WIDEST])
+    most, banks = MOST_RECENT, len(plan.banks)
+    return np.empty(read_size(banks, most, stride, plan.most_steps), dtype=np.int64), stride
 
 
 def _read_keys(plan: Plan, state: State, at: int, keys: OfferKeys, rows: _Doubles) -> None:
     """Read each key once, however many offers pick it: key n to row n."""
     buf = np.frombuffer(state.blob, dtype=np.uint8)
-    width = len(plan.cross_tables.defaults)
-    read_cross(*plan.tables[:4], buf, at, keys.keys, keys.ranges, rows, width)
+    width, scratch = len(plan.cross_tables.defaults), _scratch(plan)
+    while not read_cross(
+        *plan.tables[:4], plan.steps, plan.types, buf, at, keys.keys, keys.ranges, rows, width,
+        *scratch, ROOM.loaded,
+    ):  # fmt: skip
+        ROOM.grow(FULL_CELLS)
 
 
 def _missing(tables: RowTables, at: int, watermark: int | None) -> NDArray[np.bool_]:

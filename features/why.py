@@ -19,7 +19,7 @@ from features.duration import DAY
 from features.expression import compile_expression
 from features.feature import Aggregate, Feature, stored
 from features.fold import FATES, Fate, State, empty, fold, fold_batch
-from features.kernel.header import DEGREE
+from features.kernel.recent import DEGREE
 from features.let_go import LetGo, let_go
 from features.plan import Plan, compile_plan
 from features.row import cross, row
@@ -130,7 +130,7 @@ def _folded(plan: Plan, log: Sequence[Placed]) -> tuple[State, list[Fate]]:
     """The state of one customer's events, and what became of each."""
     events = [event for _, _, event in log]
     places = [[partition for partition, _, _ in log], [position for _, position, _ in log]]
-    folded = fold_batch(plan, [empty(plan).blob], events, [0] * len(events), *places)
+    folded = fold_batch(plan, [None], events, [0] * len(events), *places)
     return State(folded.blobs[0]), [FATES[fate] for fate in folded.fates.tolist()]
 
 
@@ -167,7 +167,7 @@ def _why(
         taken = [each for each in taken if each[2].time >= since]
     contributions, added = _contributions(plan, aggregate, feature, taken, at)
     value = _read(plan, feature, state, at, key)
-    gone = let_go(plan, state, aggregate, feature, key, at, [each.event for each in contributions])
+    gone = let_go(plan, state, aggregate, feature, key, value, [each.event for each in contributions])
     return Why(feature, key, at, since, contributions, left_out, (), added, value, missing, gone)
 
 
@@ -225,7 +225,7 @@ def _edge(
     def counts(event: Event, time: int) -> bool:
         state = empty(plan)
         fold(plan, state, Event(event.type, event.id, time, event.customer, event.fields), 0, 0)
-        state.become(state.blob[:DEGREE] + bytes([degree]) + state.blob[DEGREE + 1 :])
+        state.become(state.recent[:DEGREE] + bytes([degree]) + state.recent[DEGREE + 1 :], state.settled)
         found = _read(plan, feature, state, at, key)
         return not np.array_equal(found, blank, equal_nan=True)
 
