@@ -75,6 +75,13 @@ def cells_of(plan: Plan, state: State) -> list[Cell]:
     return [_cell(plan, reader) for _ in range(count)]
 
 
+def settled_cells(plan: Plan, state: State) -> list[Cell]:
+    """Every cell as it stands, without what recent events will add to it or make it let go."""
+    (cells,) = struct.unpack_from("<I", state.settled, 16) if state.settled else (0,)
+    reader = _Reader(state.settled, 28)
+    return [_cell(plan, reader) for _ in range(cells)]
+
+
 def _head(plan: Plan, state: State) -> tuple[list[tuple[int, int]], _Reader, int]:
     state = settled(plan, state)
     (applied,) = struct.unpack_from("<H", state.recent, 48)

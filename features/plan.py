@@ -47,7 +47,8 @@ class RowTables(NamedTuple):
     """One row's columns as numbers: what stands when nothing happened, limits of age (ms), what is derived
     of what.
 
-    A column below zero of a cross row's `derived` is one of the customer's row, from -1 on.
+    A column below zero of a cross row's `derived` is one of the customer's row, from -1 on; `beside` says
+    whether there is one.
     """
 
     defaults: NDArray[np.float64]
@@ -55,13 +56,15 @@ class RowTables(NamedTuple):
     derived: NDArray[np.int64]
     factors: NDArray[np.float64]
     visible: int
+    beside: bool
 
 
 class Plan(NamedTuple):
     """A playbook, compiled. `digest` (16 hex) changes with anything that changes a state or a row.
 
     `customer_features` are in the order of the row, `cross_features` in the order of a cross row, each with
-    the offer's attribute that picks its key in `match`. Lengths of time are ms.
+    the offer's attribute that picks its key in `match`, whose number in `tables.matches` is in `match_of`.
+    Lengths of time are ms.
     """
 
     name: str
@@ -80,7 +83,7 @@ class Plan(NamedTuple):
     limits: NDArray[np.int64]
     row_tables: RowTables
     cross_tables: RowTables
-    match_columns: Mapping[str, NDArray[np.int64]]
+    match_of: NDArray[np.int64]
 
     @property
     def settling(self) -> Settling:
@@ -130,10 +133,7 @@ def compile_plan(playbook: Playbook) -> Plan:
     ]
     row_columns = {feature.name: n for n, feature in enumerate(row)}
     tables = tables_of(banks, frozenset(probed))
-    match_columns = {
-        match: np.array([n for n, feature in enumerate(crossed) if feature.match == match], dtype=np.int64)
-        for match in tables.matches
-    }
+    match_of = [tables.matches.index(str(feature.match)) for feature in crossed]
     return Plan(
         playbook.name,
         digest,
@@ -151,7 +151,7 @@ def compile_plan(playbook: Playbook) -> Plan:
         np.array(limits, dtype=np.int64),
         _row_tables(row, row_columns, {}),
         _row_tables(crossed, {feature.name: n for n, feature in enumerate(crossed)}, row_columns),
-        match_columns,
+        np.array(match_of, dtype=np.int64),
     )
 
 
@@ -219,6 +219,7 @@ def _row_tables(
         np.array(derived, dtype=np.int64).ravel(),
         np.array(factors, dtype=np.float64),
         sum(not feature.hidden for feature in features),
+        any(column < 0 for each in derived for column in each),
     )
 
 

@@ -11,11 +11,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from features.batch import hash_key
 from features.kernel.layout import LIMIT_WIDEST, MOST_RECENT, ROW_WORDS
 from features.kernel.looking import read_cross, read_row, read_size
-from features.kernel.reading import derive, derive_rows
+from features.kernel.reading import derive
 from features.kernel.scratch import FULL_CELLS
+from features.kernel.slate import spread
+from features.offer_keys import OfferKeys, offer_keys
 from features.plan import Plan, RowTables
 from features.room import ROOM
 from features.state import State
@@ -64,29 +65,38 @@ def row(plan: Plan, state: State | None, at: int, watermark: int | None) -> Floa
 
 
 def cross(
-    plan: Plan, state: State | None, at: int, keys: Mapping[str, Sequence[str]], watermark: int | None
+    plan: Plan,
+    state: State | None,
+    at: int,
+    keys: OfferKeys | Mapping[str, Sequence[str]],
+    watermark: int | None,
 ) -> Floats:
     """The cross features of n offers at `at` (ms), float32 (n, C), in the order of `plan.cross_features`.
 
-    `keys[match][i]` is the attribute `match` of offer i; a match that is not in `keys` reads as empty.
-    Errors: `StateAhead`; ValueError when the lists of keys differ in length.
+    `keys[match][i]` is the attribute `match` of offer i; a match that is not in `keys` reads as empty. Who
+    asks for the same offers again hands `features.offer_keys`, made once.
+    Errors: `StateAhead`; ValueError when the lists of keys differ in length, or are of another plan.
     """
-    lengths = {len(each) for each in keys.values()}
-    if len(lengths) > 1:
-        raise ValueError(f"keys of offers: expected lists of one length, found lengths {sorted(lengths)}")
-    count = lengths.pop() if lengths else 0
+    if not isinstance(keys, OfferKeys):
+        keys = offer_keys(plan.tables.matches, keys, max(map(len, keys.values()), default=0))
+    elif keys.matches != plan.tables.matches:
+        raise ValueError(
+            f"keys of offers: expected those of {plan.tables.matches}, which plan {plan.digest} matches, "
+            f"found those of {keys.matches}; lay them out again for this plan"
+        )
     tables = plan.cross_tables
-    values = np.tile(tables.defaults, (count, 1))
+    rows = np.tile(tables.defaults, (len(keys.keys), 1)).ravel()
     if state is not None:
         _refuse_past(state, at)
-        _read_keys(plan, state, at, keys, values)
-    if len(tables.factors):
-        beside = whole_row(plan, state, at) if (tables.derived < 0).any() else tables.defaults
-        count_derived = len(tables.factors)
-        derive_rows(tables.derived, tables.factors, count_derived, tables.defaults, values.ravel(), beside)
-    _say_missing(tables, values)
-    values[:, _missing(tables, at, watermark)] = np.nan
-    return values[:, : tables.visible].astype(np.float32)
+        _read_keys(plan, state, at, keys, rows)
+    beside = whole_row(plan, state, at) if tables.beside else tables.defaults
+    missing = _missing(tables, at, watermark).view(np.uint8)
+    values = np.empty((keys.offers, tables.visible), dtype=np.float32)
+    spread(
+        *(rows, keys.picks.ravel(), plan.match_of, len(keys.matches)),
+        *(tables.derived, tables.factors, tables.defaults, beside, missing, tables.visible, values.ravel()),
+    )
+    return values
 
 
 def prepare(plan: Plan, state: State) -> None:
@@ -152,43 +162,15 @@ def _scratch(plan: Plan) -> tuple[NDArray[np.int64], int]:
     return np.empty(read_size(banks, most, stride, plan.most_steps), dtype=np.int64), stride
 
 
-def _read_keys(
-    plan: Plan, state: State, at: int, keys: Mapping[str, Sequence[str]], values: _Doubles
-) -> None:
-    """Read each key once, however many offers pick it, and give each offer what its own keys read."""
-    matches = plan.tables.matches
-    ranges, sorted_keys, picks = [0], [], []
-    for match in matches:
-        hashed = np.array([hash_key(key) for key in keys.get(match, ())], dtype=np.int64)
-        different, inverse = np.unique(hashed, return_inverse=True)
-        picks.append(ranges[-1] + inverse)
-        ranges.append(ranges[-1] + len(different))
-        sorted_keys.append(different)
-    if ranges[-1] == 0:
-        return
-    rows = np.tile(plan.cross_tables.defaults, (ranges[-1], 1))
+def _read_keys(plan: Plan, state: State, at: int, keys: OfferKeys, rows: _Doubles) -> None:
+    """Read each key once, however many offers pick it: key n to row n."""
     buf = np.frombuffer(state.blob, dtype=np.uint8)
-    places = np.array(ranges, dtype=np.int64)
-    whole, scratch = np.concatenate(sorted_keys), _scratch(plan)
+    width, scratch = len(plan.cross_tables.defaults), _scratch(plan)
     while not read_cross(
-        *plan.tables[:4], plan.steps, plan.types, buf, at, whole, places, rows.ravel(), rows.shape[1],
+        *plan.tables[:4], plan.steps, plan.types, buf, at, keys.keys, keys.ranges, rows, width,
         *scratch, ROOM.loaded,
     ):  # fmt: skip
         ROOM.grow(FULL_CELLS)
-    for match, pick in zip(matches, picks, strict=True):
-        if match in keys:
-            mine = plan.match_columns[match]
-            values[:, mine] = rows[np.ix_(pick, mine)]
-
-
-def _say_missing(tables: RowTables, values: _Doubles) -> None:
-    """Make what a family has let go, and what is derived of it, missing rather than a default."""
-    let_go = np.isinf(values)
-    if not let_go.any():
-        return
-    for over, under, column in tables.derived.reshape(-1, 3).tolist():
-        let_go[:, column] = let_go[:, over] | (under >= 0 and let_go[:, under])
-    values[let_go] = np.nan
 
 
 def _missing(tables: RowTables, at: int, watermark: int | None) -> NDArray[np.bool_]:

@@ -6,6 +6,7 @@
 import logging
 import threading
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from events.bus import Bus, Message, connect
@@ -21,7 +22,7 @@ from stream.bus_source import BusSource, Cursor, Place
 from stream.counters import Counters
 from stream.engine import run_flow
 from stream.graft import Grafter
-from stream.lease import Guard, LeaseLost, Leases, nobody_else
+from stream.lease import Guard, Leases, nobody_else, while_held
 from stream.outlet import Outlet, ends
 from stream.patience import persist, until_stopped
 from stream.state_cache import StateCache
@@ -144,15 +145,8 @@ def run(setup: Setup, stop: threading.Event, worker: Worker = ALONE) -> None:
     bus = connect(setup.bus, timeout_s=setup.wait_s, waiting=say_and_mind(stop))
     connect_redis(setup.redis, setup.wait_s, stop).close()
     try:
-        while not stop.is_set():
-            leases = Leases(setup.redis, [f"{PROCESS}:{partition}" for partition in mine])
-            try:
-                leases.acquire(worker.name, stop)
-                _fold(setup, stop, worker, plan, bus, leases)
-            except LeaseLost as lost:
-                log.warning("%s: %s; waiting for it again", worker.name, lost)
-            finally:
-                leases.release()
+        names = [f"{PROCESS}:{partition}" for partition in mine]
+        while_held(setup.redis, names, worker.name, stop, partial(_fold, setup, stop, worker, plan, bus))
     finally:
         bus.close()
 

@@ -12,33 +12,33 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-STAGES: Final = ("read", "decode", "validate", "resolve", "rekey", "fetch", "fold", "write", "other")
+STAGES: Final = ("read", "decode", "validate", "resolve", "re-key", "fetch", "fold", "write", "other")
 
 RULES: Final = (
     # (end of the file's path, beginning of the function's name, stage); the innermost frame with one counts.
     ("events/redis_bus.py", "read", "read"),
     ("events/redis_bus.py", "_ask", "read"),
-    ("events/redis_bus.py", "publish", "rekey"),
-    ("events/redis_bus.py", "_command", "rekey"),
-    ("events/redis_bus.py", "_head", "rekey"),
-    ("events/redis_bus.py", "_add", "rekey"),
+    ("events/redis_bus.py", "publish", "re-key"),
+    ("events/redis_bus.py", "_command", "re-key"),
+    ("events/redis_bus.py", "_head", "re-key"),
+    ("events/redis_bus.py", "_add", "re-key"),
     ("events/kafka_bus.py", "read", "read"),
-    ("events/kafka_bus.py", "publish", "rekey"),
-    ("events/codec.py", "encode", "rekey"),
-    ("events/codec.py", "render", "rekey"),
+    ("events/kafka_bus.py", "publish", "re-key"),
+    ("events/codec.py", "encode", "re-key"),
+    ("events/codec.py", "render", "re-key"),
     ("events/codec.py", "", "decode"),
     ("events/typed.py", "take", "decode"),
     ("events/typed.py", "", "validate"),
     ("events/contract.py", "", "validate"),
     ("events/fields.py", "", "validate"),
-    ("events/identity.py", "partition_of", "rekey"),
+    ("events/identity.py", "partition_of", "re-key"),
     ("events/identity.py", "", "resolve"),
     ("stream/repeats.py", "", "validate"),
-    ("stream/waiting.py", "", "rekey"),
-    ("stream/outlet.py", "", "rekey"),
-    ("stream/admission.py", "_settle", "rekey"),
-    ("stream/admission.py", "_put", "rekey"),
-    ("stream/admission.py", "_tick", "rekey"),
+    ("stream/waiting.py", "", "re-key"),
+    ("stream/outlet.py", "", "re-key"),
+    ("stream/admission.py", "_settle", "re-key"),
+    ("stream/admission.py", "_put", "re-key"),
+    ("stream/admission.py", "_tick", "re-key"),
     ("stream/admission.py", "", "validate"),
     ("stream/taps.py", "_run", "read"),
     ("stream/state_cache.py", "", "fold"),

@@ -3,7 +3,6 @@
 import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ from events.bus import Message, Record
 from events.codec import encode, render_cloudevent, render_mark, render_time
 from events.envelope import DECISION, OUTCOME, Event, Tick
 from events.identity import Id, mint, partition_of
-from events.setup import Clock
 from features.declare import load
 from features.plan import Plan, compile_plan
 from models.catalogue import Catalogue
@@ -22,6 +20,7 @@ from models.record import pack
 from models.scorers.blend import Blend
 from models.scorers.prior import Prior
 from stream.taps import Poll
+from tests.service import Service
 
 DAY = 86_400_000
 HOUR = 3_600_000
@@ -148,25 +147,8 @@ attributes = { kind = "drink" }
 }
 
 
-@dataclass(frozen=True)
-class KioskSetup:
-    """The settings of one test's processes; satisfies `events.setup.Setup`."""
-
-    playbook: Path
-    run_dir: Path
-    bus: str
-    redis: str
-    mlflow: str = "sqlite://"
-    project: str = "kairos"
-    partitions: int = PARTITIONS
-    clock: Clock = "events"
-    host: str = "127.0.0.1"
-    port: int = 0
-    api_key: str | None = None
-    catalogue: Path | None = None
-    wait_s: float = 20.0
-    cache_mb: int = 64
-    log_level: str = "info"
+class KioskSetup(Service):
+    """The settings of one test's processes."""
 
 
 def write_playbook(folder: Path) -> Path:
