@@ -61,9 +61,11 @@ def advance(
         if each.features and values is None:
             # Just after the newest event, which therefore counts.
             values = whole_row(plan, state, newest + 1)[list(plan.triggers.columns)].tolist()
-        memory = _memory(state, each)
         env = _Env(each, values or (), event)
         truth = each.condition is None or each.condition.test(env)
+        if not truth and each.trigger.name not in state.memory:
+            continue  # what says nothing is not kept, so that such events need not be looked at
+        memory = _memory(state, each)
         was, memory[_TRUE] = memory[_TRUE], truth and each.edge
         if not truth or (each.edge and was):
             continue

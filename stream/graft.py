@@ -101,14 +101,13 @@ class Grafter:
             raise
         for customer, blob in grown.items():
             if (entry := self._cache.get(customer)) is not None:
-                entry.state.become(blob)
-                self._cache.resize(customer, len(blob))
+                self._cache.replace([entry], [blob])
         self._counters.add("backfilled", len(grown))
         return True
 
     def _state(self, customer: str, held: bytes | None) -> bytes:
         """The customer's state as the fold would go on from it."""
         if (entry := self._cache.get(customer)) is not None:
-            return entry.state.seal()
+            return entry.blob
         (blob,) = self._reader.opened([customer], [decode_blob_value(held)])
         return empty(self._plan).blob if blob is None else blob

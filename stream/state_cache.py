@@ -1,10 +1,11 @@
 """States of the customers seen last; Redis holds them all."""
 
-from collections import OrderedDict
-from collections.abc import Iterable
+import struct
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Sequence
 from typing import Final
 
-from features.fold import State
+from features.kernel.header import NEWEST
 
 CAPACITY: Final = 512_000_000
 """Bytes of states kept unless a setting says otherwise."""
@@ -13,23 +14,35 @@ OVERHEAD: Final = 330
 """Bytes of an entry beside its state: the customer's id, its place in two tables, the entry (measured)."""
 
 
+UNREAD: Final = -2
+"""A wake-up that has not been looked up in the state yet: Redis knows what it says."""
+
+
 class Entry:
-    """A customer's state, the wake-up that Redis knows of it (None: none), and the bytes it takes."""
+    """A customer's state as bytes, and the wake-up that Redis knows of it (None: none, `UNREAD`)."""
 
-    __slots__ = ("size", "state", "wake", "weight")
+    __slots__ = ("blob", "wake")
 
-    def __init__(self, state: State, wake: int | None, size: int = 0) -> None:
-        self.state = state
+    def __init__(self, blob: bytes, wake: int | None) -> None:
+        self.blob = blob
         self.wake = wake
-        self.size = size
-        self.weight = 0  # what the cache has counted it as
+
+
+_newest = struct.Struct("<q").unpack_from
+
+
+def newest_of(blob: bytes) -> int:
+    """Time of a state's newest event, ms, -1 when none."""
+    newest: int = _newest(blob, NEWEST)[0]
+    return newest
 
 
 class StateCache:
     """Entries of at most `capacity` bytes between two micro-batches, the least recently used let go first.
 
     Nothing is let go while a micro-batch is worked on: a state goes only once it is written. A customer
-    that was let go comes back from Redis, whole; one that is quiet costs nothing here.
+    that was let go comes back from Redis, whole; one that is quiet costs nothing here. The bytes of an entry
+    change by `replace` alone.
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
@@ -41,36 +54,38 @@ class StateCache:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def missing(self, customers: Iterable[str]) -> list[str]:
+    def missing(self, customers: Sequence[str]) -> list[str]:
         """Those of `customers` that are not here; the others now count as used."""
         entries = self._entries
-        missing = []
-        for customer in customers:
-            if customer in entries:
-                entries.move_to_end(customer)
-            else:
-                missing.append(customer)
+        missing = [customer for customer in customers if customer not in entries]
+        here = customers
+        if missing:
+            gone = set(missing)
+            here = [customer for customer in customers if customer not in gone]
+        deque(map(entries.move_to_end, here), 0)
         return missing
 
+    def entries(self, customers: Iterable[str]) -> list[Entry]:
+        """The entries of `customers`, all of which are here."""
+        return list(map(self._entries.__getitem__, customers))
+
     def put(self, customer: str, entry: Entry) -> None:
-        """Keep an entry, as the one used last; put it again when its size has changed."""
+        """Keep an entry, as the one used last."""
         self.forget(customer)
         self._entries[customer] = entry
-        entry.weight = entry.size + OVERHEAD
-        self.bytes += entry.weight
+        self.bytes += len(entry.blob) + OVERHEAD
 
-    def resize(self, customer: str, size: int) -> None:
-        """The state of one entry has so many bytes now."""
-        entry = self._entries[customer]
-        self.bytes += size - entry.size
-        entry.weight += size - entry.size
-        entry.size = size
+    def replace(self, entries: Sequence[Entry], blobs: Sequence[bytes]) -> None:
+        """Give each of the entries, all of which are here, a new state."""
+        for entry, blob in zip(entries, blobs, strict=True):
+            self.bytes += len(blob) - len(entry.blob)
+            entry.blob = blob
 
     def forget(self, customer: str) -> None:
         """Let go of one entry, if it is here."""
         entry = self._entries.pop(customer, None)
         if entry is not None:
-            self.bytes -= entry.weight
+            self.bytes -= len(entry.blob) + OVERHEAD
 
     def shrink(self) -> None:
         """Let go of what is too much."""

@@ -3,14 +3,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from events.bus import Record
 from events.codec import encode
 from events.envelope import Event
 from events.identity import mint, partition_of
-from features.fold import empty
 from features.plan import Plan
 from stream.state_cache import OVERHEAD, Entry, StateCache
 from stream.taps import Poll
-from tests.stream.kiosk import DAY, MONDAY, PARTITIONS, MemoryStore, Record
+from tests.stream.kiosk import DAY, MONDAY, PARTITIONS, MemoryStore
 from tests.stream.test_behaviour_fold import Process
 
 MANY, ROUNDS = 3_000, 3
@@ -22,10 +22,10 @@ MANY, ROUNDS = 3_000, 3
 def test_bytes_are_what_is_kept_and_never_more_than_its_capacity(
     plan: Plan, puts: list[tuple[str, int]], capacity: int
 ) -> None:
-    cache, state = StateCache(capacity), empty(plan)
+    cache = StateCache(capacity)
     sizes: dict[str, int] = {}
     for customer, size in puts:
-        cache.put(customer, Entry(state, None, size))
+        cache.put(customer, Entry(bytes(size), None))
         sizes.pop(customer, None)
         sizes[customer] = size
         assert cache.bytes == sum(each + OVERHEAD for each in sizes.values())
@@ -38,12 +38,12 @@ def test_bytes_are_what_is_kept_and_never_more_than_its_capacity(
 
 
 def test_an_entry_that_grew_is_weighed_again(plan: Plan) -> None:
-    cache, entry = StateCache(10_000), Entry(empty(plan), None, 100)
+    cache, entry = StateCache(10_000), Entry(bytes(100), None)
     cache.put("a", entry)
-    entry.size = 900
+    cache.replace([entry], [bytes(900)])
+    assert (entry.blob, cache.bytes) == (bytes(900), 900 + OVERHEAD)
     cache.put("a", entry)
     assert cache.bytes == 900 + OVERHEAD
-    entry.size = 5
     cache.forget("a")
     assert cache.bytes == 0
 
