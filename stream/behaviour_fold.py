@@ -12,8 +12,8 @@ from events.dead_letters import dead_letter
 from events.envelope import TRIGGER
 from events.identity import partition_of
 from events.topics import TRIGGERS
+from features.checking import check_states
 from features.fold import FATES, Fate, Folded, State, empty, fold_batch
-from features.fold import decode as check
 from features.kernel.folding import BEHIND, FOLDED, LATE
 from features.kernel.log import IRRELEVANT as NO_CONCERN
 from features.log import Log, LogReader, Piece
@@ -117,10 +117,10 @@ class BehaviourFold:
             return
         piece = Piece(log, rows)
         entries = self._fetch(piece.customers)
-        newest = [newest_of(entry.blob) for entry in entries]
+        before = [entry.blob for entry in entries]
         folded = fold_batch(
             self._plan,
-            [entry.blob for entry in entries],
+            before,
             piece,
             *(piece.owners, self._partitions_of[rows], self._positions_of[rows]),  # type: ignore[arg-type]
         )
@@ -142,7 +142,7 @@ class BehaviourFold:
             for whose in np.flatnonzero(touched).tolist():
                 self._effects.states[piece.customers[whose]] = entries[whose]
         wanted = self._trigger_rows.find(piece, folded)
-        self._look(piece, records, folded, entries, newest, wanted)
+        self._look(piece, records, folded, entries, before, wanted)
 
     def _look(
         self,
@@ -150,7 +150,7 @@ class BehaviourFold:
         records: Sequence[Record],
         folded: Folded,
         entries: Sequence[Entry],
-        newest: list[int],
+        before: Sequence[bytes],
         wanted: NDArray[np.bool_],
     ) -> None:
         """Fire triggers for the events that are `wanted`, and dead letters for late ones, in log order."""
@@ -158,6 +158,7 @@ class BehaviourFold:
         told = np.zeros(len(entries), dtype=bool)
         told[piece.owners[wanted | late]] = True
         states: dict[int, tuple[State, int]] = {}
+        newest = {whose: newest_of(before[whose]) for whose in np.flatnonzero(told).tolist()}
         # Of these customers every event counts, as it may be their newest.
         places = np.flatnonzero(told[piece.owners] & (late | (folded.fates == FOLDED)))
         rows = piece.rows[places]
@@ -206,12 +207,10 @@ class BehaviourFold:
         self._counters.add("cache_hits", len(customers) - len(missing))
         if missing:
             self._counters.add("cache_misses", len(missing))
-            for customer, blob in zip(missing, self._store.read_many(missing), strict=True):
-                if blob is None:
-                    entry = Entry(self._empty, None)
-                else:
-                    check(self._plan, blob)
-                    entry = Entry(blob, UNREAD)
+            blobs = self._store.read_many(missing)
+            check_states(self._plan, [blob for blob in blobs if blob is not None])
+            for customer, blob in zip(missing, blobs, strict=True):
+                entry = Entry(self._empty, None) if blob is None else Entry(blob, UNREAD)
                 self._cache.put(customer, entry)
         return self._cache.entries(customers)
 
