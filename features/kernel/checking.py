@@ -8,7 +8,7 @@ from features.kernel.varint import get_word
 
 @compiled
 def first_bad(buf: Bytes, starts: Words, digest: int) -> int:
-    """The first state, of those at buf[starts[n]:starts[n + 1]], that is damaged or of another plan; or -1."""
+    """The first of the states buf[starts[n]:starts[n + 1]] that is damaged or of another plan; -1: none."""
     for number in range(starts.size - 1):
         state = buf[starts[number] : starts[number + 1]]  # type: ignore[index]
         if check_state(state) != GOOD or get_word(state, DIGEST) != digest:
