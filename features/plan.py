@@ -14,10 +14,12 @@ from features.declare import Playbook, features_of
 from features.declare_fields import event_names
 from features.expression import Expression, compile_expression
 from features.feature import Feature
+from features.kernel.layout import MOST_RECENT, STEPS_AT, STEPS_END, TYPE_COLUMNS
 from features.kleene import Kind
 from features.plan_triggers import TriggerPlan, plan_triggers
+from features.settle import Settling
 
-LAYOUT = 2
+LAYOUT = 3
 """Of the state's bytes; a change makes older blobs unreadable, as the digest covers it."""
 
 
@@ -80,6 +82,17 @@ class Plan(NamedTuple):
     cross_tables: RowTables
     match_columns: Mapping[str, NDArray[np.int64]]
 
+    @property
+    def settling(self) -> Settling:
+        """The tables by which states of this plan are settled."""
+        return Settling(self.tables.banks, self.tables.spans, self.steps, self.types, self.limits)
+
+    @property
+    def most_steps(self) -> int:
+        """The most aggregates that one event touches."""
+        types = self.types.reshape(-1, TYPE_COLUMNS)
+        return int((types[:, STEPS_END] - types[:, STEPS_AT]).max()) if len(types) else 0
+
 
 def compile_plan(playbook: Playbook) -> Plan:
     """Compile a loaded playbook.
@@ -96,19 +109,27 @@ def compile_plan(playbook: Playbook) -> Plan:
     triggers = plan_triggers(playbook, row)
     relevant = sorted({bank.aggregate.event for bank in banks} | triggers.events)
     steps: list[tuple[int, int, int, int]] = []
-    types: list[tuple[int, int, int, int]] = []
+    types: list[tuple[int, ...]] = []
     probed: list[int] = []
     programs: dict[str, Program] = {}
     for event in relevant:
         before = len(steps), len(probed)
         probed += _probed(event, banks, row, triggers)
         programs[event] = _program(playbook, event, banks, len(programs), steps, len(probed) > before[1])
-        types.append((before[0], len(steps), before[1], len(probed)))
+        program = programs[event]
+        types.append(
+            (before[0], len(steps), before[1], len(probed))
+            + (len(program.conditions), len(program.values), program.width)
+        )
     digest = _digest(playbook)
     word = int.from_bytes(bytes.fromhex(digest), "little", signed=True)
-    limits = [playbook.lateness_ms, playbook.memory_bytes, word, 1, len(probed), len(triggers.columns)]
+    widest = max((program.width for program in programs.values()), default=0)
+    limits = [
+        *(playbook.lateness_ms, playbook.memory_bytes, word, 1),
+        *(len(probed), len(triggers.columns), MOST_RECENT, widest),
+    ]
     row_columns = {feature.name: n for n, feature in enumerate(row)}
-    tables = tables_of(banks)
+    tables = tables_of(banks, frozenset(probed))
     match_columns = {
         match: np.array([n for n, feature in enumerate(crossed) if feature.match == match], dtype=np.int64)
         for match in tables.matches

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.batch import hash_key
-from features.kernel.looking import read_cross, read_row
+from features.kernel.layout import LIMIT_WIDEST, MOST_RECENT, ROW_WORDS
+from features.kernel.looking import read_cross, read_row, read_size
 from features.kernel.reading import derive, derive_rows
 from features.plan import Plan, RowTables
 from features.state import State
@@ -137,7 +138,14 @@ def whole_row(plan: Plan, state: State | None, at: int) -> _Doubles:
 
 def _read(plan: Plan, state: State, at: int, values: _Doubles) -> None:
     buf = np.frombuffer(state.blob, dtype=np.uint8)
-    read_row(*plan.tables[:4], buf, at, values)
+    read_row(*plan.tables[:4], plan.steps, plan.types, buf, at, values, *_scratch(plan))
+
+
+def _scratch(plan: Plan) -> tuple[NDArray[np.int64], int]:
+    """Scratch for reading, and the words of a recent event in it."""
+    stride = ROW_WORDS + int(plan.limits[LIMIT_WIDEST])
+    most, banks = MOST_RECENT, len(plan.banks)
+    return np.empty(read_size(banks, most, stride, plan.most_steps), dtype=np.int64), stride
 
 
 def _read_keys(
@@ -157,7 +165,10 @@ def _read_keys(
     rows = np.tile(plan.cross_tables.defaults, (ranges[-1], 1))
     buf = np.frombuffer(state.blob, dtype=np.uint8)
     places = np.array(ranges, dtype=np.int64)
-    read_cross(*plan.tables[:4], buf, at, np.concatenate(sorted_keys), places, rows.ravel(), rows.shape[1])
+    read_cross(
+        *plan.tables[:4], plan.steps, plan.types, buf, at,
+        np.concatenate(sorted_keys), places, rows.ravel(), rows.shape[1], *_scratch(plan),
+    )  # fmt: skip
     for match, pick in zip(matches, picks, strict=True):
         if match in keys:
             mine = plan.match_columns[match]

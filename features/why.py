@@ -120,7 +120,7 @@ def _folded(plan: Plan, log: Sequence[Placed]) -> tuple[State, list[Fate]]:
     """The state of one customer's events, and what became of each."""
     events = [event for _, _, event in log]
     places = [[partition for partition, _, _ in log], [position for _, position, _ in log]]
-    folded = fold_batch(plan, [empty(plan).blob], events, [0] * len(events), *places)
+    folded = fold_batch(plan, [None], events, [0] * len(events), *places)
     return State(folded.blobs[0]), [FATES[fate] for fate in folded.fates.tolist()]
 
 

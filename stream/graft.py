@@ -110,4 +110,4 @@ class Grafter:
         if (entry := self._cache.get(customer)) is not None:
             return entry.blob
         (blob,) = self._reader.opened([customer], [decode_blob_value(held)])
-        return empty(self._plan).blob if blob is None else blob
+        return empty(self._plan).seal() if blob is None else blob
