@@ -16,6 +16,8 @@ from features.plan import Plan, Program
 FEW: Final = 12
 """Below so many events of a type conditions are tested one by one: arrays have a price of their own."""
 
+Whole = Sequence[int] | NDArray[np.int64]
+
 REMEMBERED: Final = 100_000
 _hashes: dict[Any, int] = {}
 
@@ -78,10 +80,10 @@ class EventsOfType(NamedTuple):
 def batch_of(
     plan: Plan,
     events: Sequence[Event],
-    owners: Sequence[int],
+    owners: Whole,
     customers: int,
-    partitions: Sequence[int],
-    positions: Sequence[int],
+    partitions: Whole,
+    positions: Whole,
 ) -> Batch:
     """The events as columns; owners[n] says which of so many customers event n is of."""
     count = len(events)
@@ -154,9 +156,11 @@ def _truths(condition: Expression, events: Sequence[Event]) -> Any:
     return condition.evaluate(env)[0]
 
 
-def _column(values: list[Any]) -> NDArray[Any]:
-    """Numbers as an array of numbers, NaN where one is missing; anything else as objects."""
+def _column(values: list[Any]) -> NDArray[Any] | None:
+    """Numbers as an array of numbers, NaN where one is missing; anything else as objects; None for none."""
     kinds = set(map(type, values))
+    if kinds == {type(None)}:
+        return None  # of what kind it would be, nobody can tell from the values
     if kinds == {int}:
         return np.array(values, dtype=np.int64)
     if kinds == {int, type(None)}:  # a contract takes none that a float would round

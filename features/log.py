@@ -213,9 +213,9 @@ class Piece(Columnar):
 
 
 class _Column(NamedTuple):
-    """A field of some events: values; or what they are of few different ones, and those."""
+    """A field of some events: values, None for none; and which they are of a few different ones, if texts."""
 
-    values: NDArray[Any]
+    values: NDArray[Any] | None
     which: NDArray[np.int64] | None = None
     different: NDArray[Any] | None = None
 
@@ -266,7 +266,7 @@ class TypeColumns:
                 return np.broadcast_to(truth, len(column.different))[column.which]
         env = {name: column.values for name, column in columns.items()}
         if within is not None:
-            env = {name: values[within] for name, values in env.items()}
+            env = {name: None if values is None else values[within] for name, values in env.items()}
         return np.broadcast_to(condition.evaluate({**env, **more})[0], count)
 
     def _is_plain(self) -> bool:
@@ -298,7 +298,9 @@ class TypeColumns:
         if found is None:
             place, held = self._fields[field], self._held[field]
             values = self._values[place]
-            if held == _set(NUMBER):
+            if held == _set(NONE):
+                found = _Column(None)  # of what kind it would be, nobody can tell from the values
+            elif held == _set(NUMBER):
                 found = _Column(values)
             elif held == _set(NUMBER, NONE):
                 found = _Column(np.where(self._kinds[place] == NONE, np.nan, values))

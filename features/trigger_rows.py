@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from features.fold import Folded
+from features.fold import FoldedParts
 from features.kernel.folding import FOLDED
 from features.log import Piece, TypeColumns
 from features.plan import Plan
@@ -26,7 +26,7 @@ class TriggerRows:
             for each in plan.triggers.triggers
         }
 
-    def find(self, piece: Piece, folded: Folded) -> NDArray[np.bool_]:
+    def find(self, piece: Piece, folded: FoldedParts) -> NDArray[np.bool_]:
         """Which events of the piece; only such as were folded."""
         wanted = np.zeros(len(piece), dtype=bool)
         for columns, places, within in piece.columns:
@@ -47,7 +47,7 @@ class TriggerRows:
         self,
         each: CompiledTrigger,
         piece: Piece,
-        folded: Folded,
+        folded: FoldedParts,
         columns: TypeColumns,
         places: NDArray[np.int64],
         within: NDArray[np.int64],
@@ -66,6 +66,6 @@ class TriggerRows:
         was[owners[found]] = True
         true = self._true[each.trigger.name]
         for owner in np.unique(owners[~found]).tolist():
-            was[owner] |= true in folded.blobs[owner]
+            was[owner] |= true in folded.recents[owner]
         result: NDArray[np.bool_] = found | was[owners]
         return result

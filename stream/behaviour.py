@@ -110,8 +110,8 @@ class BehaviourStage:
 
     def _keep(self, states: Mapping[str, Entry]) -> None:
         if states:
-            blobs = [entry.blob for entry in states.values()]
-            self._store.write_many(list(zip(states, blobs, map(newest_of, blobs), strict=True)))
+            rows = [(who, each.blob, newest_of(each.recent)) for who, each in states.items()]
+            self._store.write_many(rows)
 
     def _last(self, partition: int) -> int:
         return persist(lambda: self._bus.last(BEHAVIOUR, partition), "asking the bus its end", self._stop)

@@ -12,12 +12,14 @@ from events.dead_letters import dead_letter
 from events.envelope import TRIGGER
 from events.identity import partition_of
 from events.topics import TRIGGERS
+from features.batch import batch_of
 from features.checking import check_states
-from features.fold import FATES, Fate, Folded, State, empty, fold_batch
+from features.fold import FATES, Fate, FoldedParts, State, empty, fold_parts
 from features.kernel.folding import BEHIND, FOLDED, LATE
 from features.kernel.log import IRRELEVANT as NO_CONCERN
 from features.log import Log, LogReader, Piece
 from features.plan import Plan
+from features.state import middle_of
 from features.trigger_rows import TriggerRows
 from features.triggers import Fired, advance, next_wake, wake
 from stream.counters import Counters
@@ -81,7 +83,7 @@ class BehaviourFold:
         self._effects = Effects([], {}, {}, {})
         self._reader = LogReader(plan)
         self._trigger_rows = TriggerRows(plan)
-        self._empty = empty(plan).blob
+        self._empty = empty(plan).recent
         # Without triggers that wait, no tick ever wakes anybody.
         self._waits = bool(plan.triggers.ends)
 
@@ -117,14 +119,14 @@ class BehaviourFold:
             return
         piece = Piece(log, rows)
         entries = self._fetch(piece.customers)
-        before = [entry.blob for entry in entries]
-        folded = fold_batch(
+        before = [entry.recent for entry in entries]
+        batch = batch_of(
             self._plan,
-            before,
             piece,
-            *(piece.owners, self._partitions_of[rows], self._positions_of[rows]),  # type: ignore[arg-type]
+            *(piece.owners, len(entries), self._partitions_of[rows], self._positions_of[rows]),
         )
-        self._cache.replace(entries, folded.blobs)
+        folded = fold_parts(self._plan, before, [entry.settled for entry in entries], batch, len(piece))
+        self._cache.replace(entries, folded.recents, folded.settled)
         counts = np.bincount(folded.fates, minlength=len(FATES)).tolist()
         for number, fate in FATES.items():
             self._counters.add(fate.name.lower(), counts[number])
@@ -133,7 +135,7 @@ class BehaviourFold:
             # A crash may have come between the state and its wake-up: say the wake-up again.
             whose = int(piece.owners[place])
             wakes = self._wakes(records[rows[place]].partition)
-            wakes[piece.customers[whose]] = next_wake(State(entries[whose].blob))
+            wakes[piece.customers[whose]] = next_wake(_opened(entries[whose]))
         touched = np.zeros(len(entries), dtype=bool)
         touched[piece.owners[~behind]] = True
         if touched.all():
@@ -148,7 +150,7 @@ class BehaviourFold:
         self,
         piece: Piece,
         records: Sequence[Record],
-        folded: Folded,
+        folded: FoldedParts,
         entries: Sequence[Entry],
         before: Sequence[bytes],
         wanted: NDArray[np.bool_],
@@ -188,14 +190,15 @@ class BehaviourFold:
 
     def _open(self, entry: Entry) -> State:
         """The state of an entry, for triggers to change what they remember."""
-        state = State(entry.blob)
+        state = _opened(entry)
         if entry.wake is UNREAD:
             entry.wake = next_wake(state)
         return state
 
     def _close(self, customer: str, entry: Entry, state: State, partition: int) -> None:
         """Keep what triggers remember, and note a wake-up that Redis does not know."""
-        self._cache.replace([entry], [state.seal()])
+        state.seal()
+        self._cache.replace([entry], [state.recent])
         at = next_wake(state)
         if at != entry.wake:
             entry.wake = at
@@ -210,7 +213,11 @@ class BehaviourFold:
             blobs = self._store.read_many(missing)
             check_states(self._plan, [blob for blob in blobs if blob is not None])
             for customer, blob in zip(missing, blobs, strict=True):
-                entry = Entry(self._empty, None) if blob is None else Entry(blob, UNREAD)
+                if blob is None:
+                    entry = Entry(self._empty, b"", None)
+                else:
+                    middle = middle_of(blob)
+                    entry = Entry(blob[:middle], blob[middle:], UNREAD)
                 self._cache.put(customer, entry)
         return self._cache.entries(customers)
 
@@ -258,6 +265,12 @@ class BehaviourFold:
         self._counters.add("dead_letters")
         self._counters.add("dead_letters.late")
         self._tell.refused(letter)
+
+
+def _opened(entry: Entry) -> State:
+    state = State(entry.recent)
+    state.settled = entry.settled
+    return state
 
 
 def trigger_message(fired: Fired, partitions: int) -> Message:

@@ -17,6 +17,7 @@ from features.feast_store import (
 )
 from features.fold import State, empty
 from features.plan import Plan
+from features.state import middle_of
 from features.warming import merged_key, ready_key, side_key
 from stream.counters import Counters
 from stream.lease import Guard
@@ -101,7 +102,8 @@ class Grafter:
             raise
         for customer, blob in grown.items():
             if (entry := self._cache.get(customer)) is not None:
-                self._cache.replace([entry], [blob])
+                middle = middle_of(blob)
+                self._cache.replace([entry], [blob[:middle]], [blob[middle:]])
         self._counters.add("backfilled", len(grown))
         return True
 

@@ -5,7 +5,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from features.kernel.header import NEWEST
+from features.kernel.recent import NEWEST
 
 CAPACITY: Final = 512_000_000
 """Bytes of states kept unless a setting says otherwise."""
@@ -19,21 +19,34 @@ UNREAD: Final = -2
 
 
 class Entry:
-    """A customer's state as bytes, and the wake-up that Redis knows of it (None: none, `UNREAD`)."""
+    """The two parts of a customer's state, and the wake-up that Redis knows of it (None: none, `UNREAD`).
 
-    __slots__ = ("blob", "wake")
+    `changed`: the settled part has changed since it was written.
+    """
 
-    def __init__(self, blob: bytes, wake: int | None) -> None:
-        self.blob = blob
+    __slots__ = ("changed", "recent", "settled", "wake")
+
+    def __init__(self, recent: bytes, settled: bytes, wake: int | None) -> None:
+        self.recent = recent
+        self.settled = settled
         self.wake = wake
+        self.changed = False
+
+    @property
+    def blob(self) -> bytes:
+        """The bytes of both parts."""
+        return self.recent + self.settled
+
+    def __len__(self) -> int:
+        return len(self.recent) + len(self.settled)
 
 
 _newest = struct.Struct("<q").unpack_from
 
 
-def newest_of(blob: bytes) -> int:
-    """Time of a state's newest event, ms, -1 when none."""
-    newest: int = _newest(blob, NEWEST)[0]
+def newest_of(recent: bytes) -> int:
+    """Time of the newest event of a state with this recent part, ms, -1 when none."""
+    newest: int = _newest(recent, NEWEST)[0]
     return newest
 
 
@@ -73,19 +86,26 @@ class StateCache:
         """Keep an entry, as the one used last."""
         self.forget(customer)
         self._entries[customer] = entry
-        self.bytes += len(entry.blob) + OVERHEAD
+        self.bytes += len(entry) + OVERHEAD
 
-    def replace(self, entries: Sequence[Entry], blobs: Sequence[bytes]) -> None:
-        """Give each of the entries, all of which are here, a new state."""
-        for entry, blob in zip(entries, blobs, strict=True):
-            self.bytes += len(blob) - len(entry.blob)
-            entry.blob = blob
+    def replace(
+        self, entries: Sequence[Entry], recents: Sequence[bytes], settled: Sequence[bytes | None] = ()
+    ) -> None:
+        """Give entries that are here new recent parts, and new settled ones where they are not None."""
+        before = sum([len(entry.recent) for entry in entries])
+        for entry, recent in zip(entries, recents, strict=True):
+            entry.recent = recent
+        self.bytes += sum(map(len, recents)) - before
+        for entry, part in zip(entries, settled, strict=False):
+            if part is not None:
+                self.bytes += len(part) - len(entry.settled)
+                entry.settled, entry.changed = part, True
 
     def forget(self, customer: str) -> None:
         """Let go of one entry, if it is here."""
         entry = self._entries.pop(customer, None)
         if entry is not None:
-            self.bytes -= len(entry.blob) + OVERHEAD
+            self.bytes -= len(entry) + OVERHEAD
 
     def shrink(self) -> None:
         """Let go of what is too much."""

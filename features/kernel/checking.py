@@ -1,8 +1,8 @@
 """Whether many states are whole, and of one plan, in one compiled pass."""
 
 from features.kernel.compiled import Bytes, Words, compiled
-from features.kernel.header import DIGEST
 from features.kernel.looking import GOOD, check_state
+from features.kernel.recent import DIGEST
 from features.kernel.varint import get_word
 
 

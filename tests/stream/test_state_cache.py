@@ -25,7 +25,7 @@ def test_bytes_are_what_is_kept_and_never_more_than_its_capacity(
     cache = StateCache(capacity)
     sizes: dict[str, int] = {}
     for customer, size in puts:
-        cache.put(customer, Entry(bytes(size), None))
+        cache.put(customer, Entry(bytes(size // 3), bytes(size - size // 3), None))
         sizes.pop(customer, None)
         sizes[customer] = size
         assert cache.bytes == sum(each + OVERHEAD for each in sizes.values())
@@ -38,10 +38,12 @@ def test_bytes_are_what_is_kept_and_never_more_than_its_capacity(
 
 
 def test_an_entry_that_grew_is_weighed_again(plan: Plan) -> None:
-    cache, entry = StateCache(10_000), Entry(bytes(100), None)
+    cache, entry = StateCache(10_000), Entry(bytes(60), bytes(40), None)
     cache.put("a", entry)
-    cache.replace([entry], [bytes(900)])
-    assert (entry.blob, cache.bytes) == (bytes(900), 900 + OVERHEAD)
+    cache.replace([entry], [bytes(860)], [None])
+    assert (len(entry), entry.changed, cache.bytes) == (900, False, 900 + OVERHEAD)
+    cache.replace([entry], [bytes(870)], [bytes(30)])
+    assert (len(entry), entry.changed, cache.bytes) == (900, True, 900 + OVERHEAD)
     cache.put("a", entry)
     assert cache.bytes == 900 + OVERHEAD
     cache.forget("a")
