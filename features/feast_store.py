@@ -130,7 +130,13 @@ class RedisStateStore:
         if not customers:
             return []
         replies = self._ask(self._commands.reads(customers), len(customers))
-        return decode_blob_values([blob for (blob,) in replies])
+        first, *rest = (decode_blob_values(column) for column in zip(*replies, strict=True))
+        if not rest:
+            return first
+        return [
+            None if parts[0] is None else b"".join([part for part in parts if part])
+            for parts in zip(first, *rest, strict=True)
+        ]
 
     def write_many(self, states: Sequence[tuple[str, Values, int]]) -> None:
         """Write (customer, values of `FIELDS`, time of its newest event)."""
