@@ -164,13 +164,14 @@ class BehaviourFold:
         # Of these customers every event counts, as it may be their newest.
         places = np.flatnonzero(told[piece.owners] & (late | (folded.fates == FOLDED)))
         rows = piece.rows[places]
-        for place, row, whose, time, look, is_late in zip(
+        for place, row, whose, time, look, is_late, probed in zip(
             places.tolist(),
             rows.tolist(),
             piece.owners[places].tolist(),
             piece.log.times[rows].tolist(),
             wanted[places].tolist(),
             late[places].tolist(),
+            folded.probe_rows[places].tolist(),
             strict=True,
         ):
             if is_late:
@@ -181,12 +182,10 @@ class BehaviourFold:
                 known = states.get(whose)
                 if known is None:
                     known = states[whose] = self._open(entries[whose]), records[row].partition
-                probed = folded.probe_rows[place]
                 values = folded.probes[probed].tolist() if probed >= 0 else ()
                 if fired := advance(self._plan, known[0], piece[place], newest[whose], values):
                     self._fire(fired)
-        for whose, (state, partition) in states.items():
-            self._close(piece.customers[whose], entries[whose], state, partition)
+        self._close([(piece.customers[whose], entries[whose], *known) for whose, known in states.items()])
 
     def _open(self, entry: Entry) -> State:
         """The state of an entry, for triggers to change what they remember."""
@@ -195,31 +194,38 @@ class BehaviourFold:
             entry.wake = next_wake(state)
         return state
 
-    def _close(self, customer: str, entry: Entry, state: State, partition: int) -> None:
-        """Keep what triggers remember, and note a wake-up that Redis does not know."""
-        state.seal()
-        self._cache.replace([entry], [state.recent])
-        at = next_wake(state)
-        if at != entry.wake:
-            entry.wake = at
-            self._wakes(partition)[customer] = at
+    def _close(self, opened: Sequence[tuple[str, Entry, State, int]]) -> None:
+        """Keep what triggers remember, and note the wake-ups that Redis does not know."""
+        for customer, entry, state, partition in opened:
+            state.seal()
+            at = next_wake(state)
+            if at != entry.wake:
+                entry.wake = at
+                self._wakes(partition)[customer] = at
+        self._cache.replace([entry for _, entry, _, _ in opened], [state.recent for _, _, state, _ in opened])
 
     def _fetch(self, customers: Sequence[str]) -> list[Entry]:
         """The entries of `customers`, by one read of those that are not cached."""
-        missing = self._cache.missing(customers)
+        found = self._cache.use(customers)
+        missing = [who for who, entry in zip(customers, found, strict=True) if entry is None]
         self._counters.add("cache_hits", len(customers) - len(missing))
         if missing:
             self._counters.add("cache_misses", len(missing))
             blobs = self._store.read_many(missing)
             check_states(self._plan, [blob for blob in blobs if blob is not None])
-            for customer, blob in zip(missing, blobs, strict=True):
-                if blob is None:
-                    entry = Entry(self._empty, b"", None)
-                else:
-                    middle = middle_of(blob)
-                    entry = Entry(blob[:middle], blob[middle:], UNREAD)
+            entries = list(map(self._entry, blobs))
+            for customer, entry in zip(missing, entries, strict=True):
                 self._cache.put(customer, entry)
-        return self._cache.entries(customers)
+            read = iter(entries)
+            found = [next(read) if entry is None else entry for entry in found]
+        return found  # type: ignore[return-value]
+
+    def _entry(self, blob: bytes | None) -> Entry:
+        """What was read of a customer, checked; None for one nobody knows."""
+        if blob is None:
+            return Entry(self._empty, b"", None)
+        middle = middle_of(blob)
+        return Entry(blob[:middle], blob[middle:], UNREAD)
 
     def _wake(self, record: Record, time: int) -> None:
         partition = record.partition
@@ -238,7 +244,7 @@ class BehaviourFold:
             elif state.applied.get(partition, -1) < record.position:
                 if fired := wake(self._plan, state, time):
                     self._fire(fired)
-                self._close(customer, entry, state, partition)
+                self._close([(customer, entry, state, partition)])
                 self._effects.states[customer] = entry
         self._pass(record, time)
 
@@ -268,8 +274,8 @@ class BehaviourFold:
 
 
 def _opened(entry: Entry) -> State:
-    state = State(entry.recent)
-    state.settled = entry.settled
+    state = State.__new__(State)
+    state.become(entry.recent, entry.settled)
     return state
 
 

@@ -67,20 +67,14 @@ class StateCache:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def missing(self, customers: Sequence[str]) -> list[str]:
-        """Those of `customers` that are not here; the others now count as used."""
-        entries = self._entries
-        missing = [customer for customer in customers if customer not in entries]
-        here = customers
-        if missing:
-            gone = set(missing)
-            here = [customer for customer in customers if customer not in gone]
-        deque(map(entries.move_to_end, here), 0)
-        return missing
-
-    def entries(self, customers: Iterable[str]) -> list[Entry]:
-        """The entries of `customers`, all of which are here."""
-        return list(map(self._entries.__getitem__, customers))
+    def use(self, customers: Sequence[str]) -> list[Entry | None]:
+        """The entries of `customers`, which now count as used; None of one that is not here."""
+        found = list(map(self._entries.get, customers))
+        here: Iterable[str] = customers
+        if None in found:
+            here = [who for who, entry in zip(customers, found, strict=True) if entry is not None]
+        deque(map(self._entries.move_to_end, here), 0)  # a loop without a step of Python's
+        return found
 
     def put(self, customer: str, entry: Entry) -> None:
         """Keep an entry, as the one used last."""

@@ -33,7 +33,8 @@ def test_bytes_are_what_is_kept_and_never_more_than_its_capacity(
         while sum(each + OVERHEAD for each in sizes.values()) > capacity:
             del sizes[next(iter(sizes))]  # the one used least recently
         assert cache.bytes <= capacity
-        assert cache.missing("abcdefgh") == [each for each in "abcdefgh" if each not in sizes]
+        found = cache.use("abcdefgh")
+        assert [entry is not None for entry in found] == [each in sizes for each in "abcdefgh"]
         sizes = {each: sizes[each] for each in "abcdefgh" if each in sizes}  # now used in this order
 
 
