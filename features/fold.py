@@ -22,9 +22,10 @@ from events.envelope import Event
 from features.batch import Batch, batch_of
 from features.kernel.folding import BEHIND, FOLDED, LATE, REPEAT, fixed_size, fold_states
 from features.kernel.layout import LIMIT_MOST, LIMIT_WIDEST, MOST_RECENT, PROBE
-from features.kernel.merging import merge_states
+from features.kernel.merging import merge_size, merge_states
 from features.kernel.recent import EVENTS
 from features.plan import Plan
+from features.room import ROOM, positions_for, quarters
 from features.settle import settle
 from features.state import BlobDamaged, State, UnknownPlan, middle_of, open_state
 
@@ -164,8 +165,7 @@ def merge(plan: Plan, a: State, b: State) -> State:
         if state.digest != plan.digest:
             raise UnknownPlan(state.digest, plan.digest)
     one, other = (_whole(settled(plan, state).seal()) for state in (a, b))
-    made, size = merge_states(*plan.tables[:2], plan.steps, plan.types, plan.limits, one, other)
-    both = State(np.asarray(made)[:size].tobytes())
+    both = State(_merged(plan, one, other))
     for name, memory in b.memory.items():
         both.memory[name] = max(both.memory.get(name, memory), memory)
     both.seal()
@@ -213,43 +213,30 @@ def _run(
     for number in needed:
         behind[number] = settled[number]
     tables, rows = plan.tables, plan.row_tables
-    coming = int(np.diff(batch.groups).max(initial=0))
-    made, ends, new, new_ends = fold_states(
-        *tables[:4],
-        plan.steps,
-        plan.types,
-        rows.defaults,
-        rows.derived,
-        rows.factors,
-        plan.probed,
-        plan.limits,
-        buf,
-        starts,
-        *_joined(behind),
-        batch.groups,
-        batch.events.ravel(),
-        batch.flat,
-        fates,
-        probes,
-        np.empty(fixed_size(len(plan.banks), coming, MOST_RECENT, int(plan.limits[LIMIT_WIDEST])), np.int64),
-        rows.defaults.copy(),
-    )
-    places = np.asarray(ends).tolist()
-    whole = np.asarray(made)[: places[-1]].tobytes()
-    after: list[bytes | None] = [None] * len(settled)
-    bounds, parts = np.asarray(new_ends), np.asarray(new)
-    for number in np.flatnonzero(np.diff(bounds)).tolist():
-        after[number] = parts[bounds[number] : bounds[number + 1]].tobytes()
-    return [whole[a:b] for a, b in pairwise(places)], after
+    count, coming = len(settled), int(np.diff(batch.groups).max(initial=0))
+    ends, new_ends = np.empty(count + 1, dtype=np.int64), np.empty(count + 1, dtype=np.int64)
+    whole, starts_of = _joined(behind)
+    fixed = np.empty(fixed_size(len(plan.banks), coming, MOST_RECENT, int(plan.limits[LIMIT_WIDEST])), np.int64)
+    while full := fold_states(
+        *tables[:4], plan.steps, plan.types,
+        rows.defaults, rows.derived, rows.factors, plan.probed, plan.limits,
+        buf, starts, whole, starts_of,
+        batch.groups, batch.events.ravel(), batch.flat, fates, probes,
+        fixed, rows.defaults.copy(), ROOM.loaded, ROOM.listed, ROOM.ordering,
+        positions_for(buf, starts, coming), ROOM.written, ends, ROOM.settled, new_ends,
+    ):  # fmt: skip
+        ROOM.grow(full)
+    places = ends.tolist()
+    made = ROOM.written[: places[-1]].tobytes()
+    after: list[bytes | None] = [None] * count
+    for number in np.flatnonzero(np.diff(new_ends)).tolist():
+        after[number] = ROOM.settled[new_ends[number] : new_ends[number + 1]].tobytes()
+    return [made[a:b] for a, b in pairwise(places)], after
 
 
 def _needed(plan: Plan, buf: NDArray[np.uint8], starts: NDArray[np.int64], batch: Batch) -> list[int]:
     """The states that will be settled, or of which a trigger reads."""
-    held = np.zeros(len(starts) - 1, dtype=np.int64)
-    known = np.flatnonzero(np.diff(starts))
-    at = starts[known] + EVENTS
-    held[known] = buf[at].astype(np.int64) | buf[at + 1].astype(np.int64) << 8
-    wanted = held + np.diff(batch.groups) >= plan.limits[LIMIT_MOST]
+    wanted = quarters(buf, starts, EVENTS) + np.diff(batch.groups) >= plan.limits[LIMIT_MOST]
     if batch.probes:
         asked = np.concatenate(([0], np.cumsum(batch.events[:, PROBE] >= 0)))
         wanted |= asked[batch.groups[1:]] > asked[batch.groups[:-1]]
@@ -261,6 +248,19 @@ def _joined(parts: Sequence[bytes | None]) -> tuple[NDArray[np.uint8], NDArray[n
     np.cumsum([0 if part is None else len(part) for part in parts], out=starts[1:])
     joined = bytearray().join([part for part in parts if part])
     return np.frombuffer(joined or bytearray(1), dtype=np.uint8)[: len(joined)], starts
+
+
+def _merged(plan: Plan, one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bytes:
+    fixed = np.empty(merge_size(len(plan.banks)), dtype=np.int64)
+    while True:
+        its_listed = np.empty_like(ROOM.listed)
+        end = merge_states(
+            *plan.tables[:2], plan.steps, plan.types, plan.limits, one, other,
+            fixed, ROOM.loaded, ROOM.listed, its_listed, ROOM.ordering, ROOM.written,
+        )  # fmt: skip
+        if end > 0:
+            return ROOM.written[:end].tobytes()
+        ROOM.grow(-end)
 
 
 def _whole(blob: bytes) -> NDArray[np.uint8]:

@@ -15,7 +15,9 @@ from features.batch import hash_key
 from features.kernel.layout import LIMIT_WIDEST, MOST_RECENT, ROW_WORDS
 from features.kernel.looking import read_cross, read_row, read_size
 from features.kernel.reading import derive, derive_rows
+from features.kernel.scratch import FULL_CELLS
 from features.plan import Plan, RowTables
+from features.room import ROOM
 from features.state import State
 
 Floats = NDArray[np.float32]
@@ -138,7 +140,9 @@ def whole_row(plan: Plan, state: State | None, at: int) -> _Doubles:
 
 def _read(plan: Plan, state: State, at: int, values: _Doubles) -> None:
     buf = np.frombuffer(state.blob, dtype=np.uint8)
-    read_row(*plan.tables[:4], plan.steps, plan.types, buf, at, values, *_scratch(plan))
+    scratch = _scratch(plan)
+    while not read_row(*plan.tables[:4], plan.steps, plan.types, buf, at, values, *scratch, ROOM.loaded):
+        ROOM.grow(FULL_CELLS)
 
 
 def _scratch(plan: Plan) -> tuple[NDArray[np.int64], int]:
@@ -165,10 +169,12 @@ def _read_keys(
     rows = np.tile(plan.cross_tables.defaults, (ranges[-1], 1))
     buf = np.frombuffer(state.blob, dtype=np.uint8)
     places = np.array(ranges, dtype=np.int64)
-    read_cross(
-        *plan.tables[:4], plan.steps, plan.types, buf, at,
-        np.concatenate(sorted_keys), places, rows.ravel(), rows.shape[1], *_scratch(plan),
-    )  # fmt: skip
+    whole, scratch = np.concatenate(sorted_keys), _scratch(plan)
+    while not read_cross(
+        *plan.tables[:4], plan.steps, plan.types, buf, at, whole, places, rows.ravel(), rows.shape[1],
+        *scratch, ROOM.loaded,
+    ):  # fmt: skip
+        ROOM.grow(FULL_CELLS)
     for match, pick in zip(matches, picks, strict=True):
         if match in keys:
             mine = plan.match_columns[match]

@@ -11,7 +11,7 @@ from features.kernel import recent
 from features.kernel.applying import apply_event, open_settled
 from features.kernel.bounds import keep_bounds
 from features.kernel.compiled import Bytes, Floats, Words, compiled, int64, pointer
-from features.kernel.directory import ENTRY, INDEX
+from features.kernel.directory import INDEX
 from features.kernel.judging import BEHIND, FOLDED, LATE, REPEAT, Arrivals, Judged, judge
 from features.kernel.layout import (
     BANK_COLUMNS,
@@ -42,7 +42,6 @@ from features.kernel.scratch import (
     DEGREE,
     FLAGS,
     FULL,
-    FULL_CELLS,
     FULL_OUT,
     NEWEST,
     NOW,
@@ -90,33 +89,31 @@ def fold_states(
     probes: NDArray[np.float64],
     fixed: NDArray[np.int64],
     row: Floats,
-) -> tuple[Bytes, Words, Bytes, Words]:
-    """Fold events into states: (the new recent parts, where each begins, new settled parts, where each begins).
+    loaded: Words,
+    listed: Words,
+    ordering: Words,
+    positions: Words,
+    written: Bytes,
+    out_starts: Words,
+    settled: Bytes,
+    settled_starts: Words,
+) -> int:
+    """Fold events into states; 0, or which room did not suffice, and then nothing counts.
 
     The tables are those of `features.kernel.layout`. The recent part of state n is buf[starts[n]:starts[n + 1]],
-    empty for none; its settled part is in `behind`, and is needed only where it is settled or a trigger
-    reads (see `needs_settled`); a new one that is empty means that it stays as it was. Its events
-    are rows groups[n] to groups[n + 1] of `events`, their words in `flat`. What became of each goes to
-    `fates`; of those that ask, the row just after them at `probed` columns to `probes`. `fixed` (of
-    `fixed_size` words) and `row` (a copy of `defaults`) are scratch.
+    empty for none; its settled part is in `behind`, and is needed only where so many events have gathered
+    or a trigger reads. Its events are rows groups[n] to groups[n + 1] of `events`, their words in `flat`. What
+    became of each goes to `fates`; of those that ask, the row just after them at `probed` columns to `probes`.
+    The new parts go to `written` and `settled`, where each begins to `out_starts` and `settled_starts`; a
+    settled part of no bytes stays as it was. `fixed` (of `fixed_size` words), `row` (a copy of `defaults`),
+    `positions` (for two words a partition) and the others are scratch.
     """
     count, n_banks = starts.size - 1, banks.size // BANK_COLUMNS
     bound, digest, most = limits[LIMIT_BOUND], limits[LIMIT_DIGEST], limits[LIMIT_MOST]
     stride = ROW_WORDS + limits[LIMIT_WIDEST]
-    coming, parts = int64(0), int64(0)
+    coming = int64(0)
     for number in range(count):
         coming = max(coming, groups[number + 1] - groups[number])
-        if starts[number + 1] > starts[number]:
-            parts = max(parts, recent.get_quarter(buf, starts[number] + recent.APPLIED))
-    out_starts = np.zeros(count + 1, dtype=np.int64)
-    settled_starts = np.zeros(count + 1, dtype=np.int64)
-    written: Bytes = np.empty(buf.size + 16 * events.size + 8 * flat.size + 96 * count, dtype=np.uint8)
-    settled: Bytes = np.empty(behind.size + (behind.size >> 2) + 4096, dtype=np.uint8)
-    loaded: Words = np.empty(1 << 15, dtype=np.int64)
-    listed: Words = np.empty(512 * ENTRY, dtype=np.int64)
-    ordering: Words = np.empty(512, dtype=np.int64)
-    positions: Words = np.empty(2 * (parts + coming) + 2, dtype=np.int64)
-    # Pieces of what the caller keeps: memory of our own would be let go as soon as only pointers use it.
     marks_from = NOW + _SUMS
     index_from = marks_from + 2 * MOST_MARKS + 2
     taken_from = index_from + INDEX * n_banks
@@ -133,12 +130,13 @@ def fold_states(
         pointer(positions), pointer(fixed[marks_from:]), pointer(fixed[taken_from:]),
         pointer(fixed[taken_from + coming :]), stride,
     )  # fmt: skip
-    now, index = pointer(fixed), pointer(fixed[index_from:])
-    number = int64(0)
-    while number < count:
-        scratch = Scratch(
-            pointer(loaded), loaded.size, pointer(listed), listed.size, index, pointer(ordering), now
-        )
+    now = pointer(fixed)
+    scratch = Scratch(
+        pointer(loaded), loaded.size, pointer(listed), listed.size, pointer(fixed[index_from:]),
+        pointer(ordering), now,
+    )  # fmt: skip
+    out_starts[0] = settled_starts[0] = 0
+    for number in range(count):
         state = Parts(
             pointer(buf), starts[number], starts[number + 1],
             pointer(behind), behind_starts[number], behind_starts[number + 1],
@@ -148,26 +146,13 @@ def fold_states(
             pointer(settled), settled_starts[number], settled.size,
         )  # fmt: skip
         now[FULL] = 0
-        end, settled_end = fold_state(
+        out_starts[number + 1], settled_starts[number + 1] = fold_state(
             tables, read, scratch, arrivals, judged, probes, bound, digest, state,
             groups[number], groups[number + 1], out,
         )  # fmt: skip
-        if now[FULL] == FULL_CELLS:
-            loaded = np.empty(2 * loaded.size, dtype=np.int64)
-            listed = np.empty(2 * listed.size, dtype=np.int64)
-            ordering = np.empty(2 * ordering.size, dtype=np.int64)
-        elif now[FULL] == FULL_OUT:
-            longer: Bytes = np.empty(2 * written.size, dtype=np.uint8)
-            copy_bytes(pointer(longer), 0, pointer(written), 0, out_starts[number])
-            written = longer
-            wider: Bytes = np.empty(2 * settled.size, dtype=np.uint8)
-            copy_bytes(pointer(wider), 0, pointer(settled), 0, settled_starts[number])
-            settled = wider
-        else:
-            number += 1
-            out_starts[number], settled_starts[number] = end, settled_end
-    positions[0] = 0  # which keeps them until here
-    return written, out_starts, settled, settled_starts
+        if now[FULL]:
+            return now[FULL]
+    return 0
 
 
 @compiled

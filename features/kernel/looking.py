@@ -7,6 +7,7 @@ after it is settled.
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from features.kernel import recent, settled
 from features.kernel.applying import add_event, held_tiles, room_of
@@ -130,11 +131,11 @@ def add_recent(
 @compiled
 def read_row(
     banks: Words, spans: Words, features: Words, scales: Floats, steps: Words, types: Words,
-    buf: Bytes, at: int, row: Floats, fixed: Words, stride: int,
-) -> None:  # fmt: skip
-    """Write what is not empty of a state at an instant into `row`.
+    buf: Bytes, at: int, row: Floats, fixed: NDArray[np.int64], stride: int, loaded: Words,
+) -> bool:  # fmt: skip
+    """Write what is not empty of a state at an instant into `row`; whether the room for a cell sufficed.
 
-    `fixed` (of `read_size` words) is scratch, a row of which for a recent event is `stride` words.
+    `fixed` (of `read_size` words) and `loaded` are scratch; a recent event takes `stride` words of it.
     """
     n_banks = banks.size // BANK_COLUMNS
     tables = Tables(pointer(banks), pointer(spans), pointer(steps), pointer(types), n_banks)
@@ -144,7 +145,7 @@ def read_row(
         pointer(fixed), pointer(fixed[n_banks + came * stride :]), get_word(buf, recent.NEWEST)
     )
     list_additions(tables, buf, pointer(fixed[n_banks:]), stride, added.first, added.additions)
-    loaded: Words = np.empty(4096, dtype=np.int64)
+    words = pointer(loaded)
     degree = int64(buf[recent.DEGREE])
     start = get_half(buf, recent.LENGTH)
     place, count = start, int64(0)
@@ -172,8 +173,7 @@ def read_row(
             coming = came if added.first[number] >= 0 else int64(0)
             room = room_of(tables.banks, number, held, coming)
             if SUMS_ROOM + size_of(tables.banks, number, room) > loaded.size:
-                loaded = np.empty(2 * (SUMS_ROOM + size_of(tables.banks, number, room)), dtype=np.int64)
-            words = pointer(loaded)
+                return False
             if number == bank:
                 load_cell(tables.banks, words, SUMS_ROOM, number, 0, room, buf, payload)
             else:
@@ -184,18 +184,20 @@ def read_row(
                 tables.banks, tables.spans, features, scales, words, SUMS_ROOM, degree, at, words, row, 0
             )
         done = max(done, bank + 1)
+    return True
 
 
 @compiled
 def read_cross(
     banks: Words, spans: Words, features: Words, scales: Floats, steps: Words, types: Words,
-    buf: Bytes, at: int, keys: Words, ranges: Words, rows: Floats, width: int, fixed: Words, stride: int,
-) -> None:  # fmt: skip
+    buf: Bytes, at: int, keys: Words, ranges: Words, rows: Floats, width: int,
+    fixed: NDArray[np.int64], stride: int, loaded: Words,
+) -> bool:  # fmt: skip
     """Write what is known of the keys that offers pick: key n, of the match whose range it is in, to row n
     of `rows`.
 
     `keys` are sorted within each match, ranges[m] to ranges[m + 1] those of match m. A key that its family
-    has let go reads as infinite, which nothing that is kept does. `fixed` and `stride` as in `read_row`.
+    has let go reads as infinite, which nothing that is kept does. The rest, and the answer, as in `read_row`.
     """
     n_banks = banks.size // BANK_COLUMNS
     tables = Tables(pointer(banks), pointer(spans), pointer(steps), pointer(types), n_banks)
@@ -206,7 +208,7 @@ def read_cross(
         pointer(fixed), pointer(fixed[n_banks + came * stride :]), get_word(buf, recent.NEWEST)
     )
     list_additions(tables, buf, pointer(fixed[n_banks:]), stride, added.first, added.additions)
-    loaded: Words = np.empty(4096, dtype=np.int64)
+    words = pointer(loaded)
     degree = int64(buf[recent.DEGREE])
     start = get_half(buf, recent.LENGTH)
     place, count = start, int64(0)
@@ -232,18 +234,15 @@ def read_cross(
         if row >= 0:
             room = room_of(tables.banks, bank, held_tiles(tables.banks, buf, bank, payload), came)
             if SUMS_ROOM + size_of(tables.banks, bank, room) > loaded.size:
-                loaded = np.empty(2 * (SUMS_ROOM + size_of(tables.banks, bank, room)), dtype=np.int64)
-            words = pointer(loaded)
+                return False
             load_cell(tables.banks, words, SUMS_ROOM, bank, key, room, buf, payload)
             add_recent(tables, added, words, SUMS_ROOM, bank, key, degree)
             read_cell(
                 tables.banks, tables.spans, features, scales, words, SUMS_ROOM, degree, at, words, rows,
                 row * width,
             )  # fmt: skip
-    if came == 0:
-        return
     # Keys that only recent events have.
-    for bank in range(n_banks):
+    for bank in range(n_banks if came else 0):
         column = bank * BANK_COLUMNS
         number = added.first[bank] if tables.banks[column + KEYS] else int64(-1)
         while number >= 0:
@@ -257,14 +256,14 @@ def read_cross(
                 continue
             room = room_of(tables.banks, bank, 0, came)
             if SUMS_ROOM + size_of(tables.banks, bank, room) > loaded.size:
-                loaded = np.empty(2 * (SUMS_ROOM + size_of(tables.banks, bank, room)), dtype=np.int64)
-            words = pointer(loaded)
+                return False
             begin_cell(tables.banks, words, SUMS_ROOM, bank, key, room)
             add_recent(tables, added, words, SUMS_ROOM, bank, key, degree)
             read_cell(
                 tables.banks, tables.spans, features, scales, words, SUMS_ROOM, degree, at, words, rows,
                 row * width,
             )  # fmt: skip
+    return True
 
 
 @compiled

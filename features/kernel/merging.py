@@ -1,6 +1,7 @@
 """Two states of one customer into one, compiled: the monoid's sum of their settled parts."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from features.kernel import recent, settled
 from features.kernel.applying import add_cell, held_tiles, open_settled, room_of
@@ -14,6 +15,7 @@ from features.kernel.scratch import (
     FLAGS,
     FULL,
     FULL_CELLS,
+    FULL_OUT,
     LISTED,
     NEWEST,
     NOW,
@@ -30,44 +32,37 @@ from features.kernel.settling import copy_bytes, write_settled
 from features.kernel.varint import get_half, get_word, put_half, put_word
 
 
+def merge_size(banks: int) -> int:
+    """Words of scratch that `merge_states` is given for so many banks."""
+    return NOW + 2 * INDEX * banks + 4 * MOST_MARKS + 4
+
+
 @compiled
 def merge_states(
-    banks: Words, spans: Words, steps: Words, types: Words, limits: Words, buf: Bytes, others: Bytes
-) -> tuple[Bytes, int]:
-    """Merge two whole states that have no recent events: (the bytes, how many of them count).
+    banks: Words, spans: Words, steps: Words, types: Words, limits: Words, buf: Bytes, others: Bytes,
+    fixed: NDArray[np.int64], loaded: Words, listed: Words, its_listed: Words, ordering: Words, out: Bytes,
+) -> int:  # fmt: skip
+    """Merge two whole states that have no recent events into `out`: how many bytes they are now; below 0,
+    which room did not suffice.
 
-    The memory of triggers is that of the first.
+    `limits` are those of `features.kernel.layout`. The memory of triggers is that of the first. `fixed` (of
+    `merge_size` words) and the others are scratch.
     """
     n_banks = banks.size // BANK_COLUMNS
-    lateness, bound, digest = limits[LIMIT_LATENESS], limits[LIMIT_BOUND], limits[LIMIT_DIGEST]
-    first, second = pointer(buf), pointer(others)
-    room = 1 << 15
-    out: Bytes = np.empty(0, dtype=np.uint8)
-    end = int64(0)
-    while True:
-        loaded: Words = np.empty(room, dtype=np.int64)
-        listed: Words = np.empty(room >> 2, dtype=np.int64)
-        other_listed: Words = np.empty(room >> 2, dtype=np.int64)
-        ordering: Words = np.empty(room >> 4, dtype=np.int64)
-        out = np.empty(8 * room + 2 * (buf.size + others.size), dtype=np.uint8)
-        fixed = np.empty(NOW + 2 * INDEX * n_banks + 4 * MOST_MARKS + 4, dtype=np.int64)
-        its_index = NOW + INDEX * n_banks
-        marks_from = its_index + INDEX * n_banks
-        tables = Tables(pointer(banks), pointer(spans), pointer(steps), pointer(types), n_banks)
-        scratch = Scratch(
-            pointer(loaded), loaded.size, pointer(listed), listed.size, pointer(fixed[NOW:]),
-            pointer(ordering), pointer(fixed),
-        )  # fmt: skip
-        end = merge_into(
-            tables, scratch, pointer(fixed[its_index:]), pointer(other_listed), pointer(fixed[marks_from:]),
-            pointer(fixed[marks_from + 2 * MOST_MARKS + 2 :]), lateness, bound, digest,
-            first, buf.size, second, others.size, pointer(out), out.size,
-        )  # fmt: skip
-        full = fixed[FULL] + 0 * (loaded.size + listed.size + other_listed.size + ordering.size)
-        if full == 0:
-            break
-        room *= 2
-    return out, end
+    its_index = NOW + INDEX * n_banks
+    marks_from = its_index + INDEX * n_banks
+    tables = Tables(pointer(banks), pointer(spans), pointer(steps), pointer(types), n_banks)
+    scratch = Scratch(
+        pointer(loaded), loaded.size, pointer(listed), listed.size, pointer(fixed[NOW:]), pointer(ordering),
+        pointer(fixed),
+    )  # fmt: skip
+    end = merge_into(
+        tables, scratch, pointer(fixed[its_index:]), pointer(its_listed), pointer(fixed[marks_from:]),
+        pointer(fixed[marks_from + 2 * MOST_MARKS + 2 :]),
+        limits[LIMIT_LATENESS], limits[LIMIT_BOUND], limits[LIMIT_DIGEST],
+        pointer(buf), buf.size, pointer(others), others.size, pointer(out), out.size,
+    )  # fmt: skip
+    return -fixed[FULL] if fixed[FULL] else end
 
 
 @compiled
@@ -85,8 +80,9 @@ def merge_into(
     newest = max(get_word(buf, recent.NEWEST), get_word(others, recent.NEWEST))
     open_settled(tables, scratch, buf, middle, end)
     head = recent.HEADER + recent.POSITION_BYTES * (count + its_count) + 18 * 2 * MOST_MARKS + memory
-    if now[FULL] or head > room:
-        now[FULL] = FULL_CELLS
+    if head > room:
+        now[FULL] = FULL_OUT
+    if now[FULL]:
         return 0
     n_marks = load_marks(buf, 0, marks)
     now[NEWEST] = newest
