@@ -202,8 +202,15 @@ def _end(plan: Plan, state: State, each: CompiledTrigger, event: Event, newest: 
     oldest, seen = newest - plan.lateness_ms, memory[_SEEN]
     if seen and seen[0][0] < oldest:
         seen = memory[_SEEN] = [each for each in seen if each[0] >= oldest]
-    if not seen or seen[-1][0] < event.time:
-        seen.append([event.time, key])  # as most do, they come in order
+    if not seen or seen[-1][0] < event.time:  # as most do, they come in order
+        if (
+            len(seen) > 1
+            and seen[-1][1] == key == seen[-2][1]
+            and event.time <= seen[-2][0] + unless.within_ms
+        ):
+            # A late start that the last one ends is ended by this one too, or by the one before.
+            seen.pop()
+        seen.append([event.time, key])
     elif [event.time, key] not in seen:
         seen.append([event.time, key])
         seen.sort(key=lambda each: (each[0], str(each[1])))
