@@ -25,7 +25,7 @@ from features.attribute_history import fit_history, history_path, loaded_in
 from features.attribute_store import RedisAttributeStore
 from features.duration import render_duration
 from features.feast_difference import ROW_VIEW, SERVICE, Described, differences, refuse_collisions
-from features.feast_store import FEATURE, JOIN_KEY, VIEW
+from features.feast_store import FEATURES, JOIN_KEY, VIEW
 from features.feast_view import NEVER, loaded_name
 from features.full_row import full_features
 from features.plan import Plan
@@ -131,7 +131,10 @@ class FeastDoor:
         state = FeatureView(
             name=VIEW,
             entities=[customer],
-            schema=[Field(name=JOIN_KEY, dtype=feast.types.String), Field(name=FEATURE, dtype=Bytes)],
+            schema=[
+                Field(name=JOIN_KEY, dtype=feast.types.String),
+                *(Field(name=name, dtype=Bytes) for name in FEATURES),
+            ],
             source=source,
             description="the folded state of a customer, written by the stream",
         )

@@ -16,12 +16,14 @@ from redis.retry import Retry
 
 from events.redis_wire import Refused, Wires
 from features.feast_commands import JOIN_KEY, Commands, encode_timestamp, key_head, varint
+from features.state import parts_of
 from features.store import Values
 
 __all__ = ["JOIN_KEY", "RedisStateStore", "encode_timestamp", "feast_key", "field_of", "varint"]
 
 VIEW = "customer_state"
-FEATURE = "blob"
+FEATURES = ("recent", "settled")
+"""The two parts of a state, in the order in which `write_many` takes their values."""
 
 WATERMARKS_KEY = "kairos:watermarks"
 """Hash: partition -> ms."""
@@ -30,17 +32,14 @@ WATERMARKS_KEY = "kairos:watermarks"
 def field_of(view: str, feature: str) -> bytes:
     """The field of a customer's hash that holds this feature.
 
-    >>> field_of("customer_state", "blob").hex()
-    '8d5c13ae'
+    >>> field_of("customer_state", "recent").hex()
+    '7d2db8e0'
     """
     return struct.pack("<I", mmh3.hash(f"{view}:{feature}", signed=False))
 
 
-BLOB_FIELD = field_of(VIEW, FEATURE)
+FIELDS = tuple(field_of(VIEW, feature) for feature in FEATURES)
 TS_FIELD = f"_ts:{VIEW}".encode()
-
-FIELDS = (BLOB_FIELD,)
-"""The fields of a state, in the order in which `write_many` takes their values."""
 
 
 def feast_key(project: str, customer: str) -> bytes:
@@ -78,8 +77,14 @@ def decode_blob_value(value: bytes | None) -> bytes | None:
             break
         shift += 7
     if value[0] != 0x0A or len(value) - at != length:
-        raise ValueError(f"feature {VIEW}:{FEATURE}: expected a bytes value, found {value[:12]!r}...")
+        raise ValueError(f"feature of {VIEW}: expected a bytes value, found {value[:12]!r}...")
     return value[at:]
+
+
+def join_parts(values: Sequence[bytes | None]) -> bytes | None:
+    """The state whose fields hold these values; None when there is none. Errors: as `decode_blob_value`."""
+    recent, settled = map(decode_blob_value, values)
+    return None if recent is None else recent + (settled or b"")
 
 
 class _Heads(dict[int, bytes | None]):
@@ -130,18 +135,20 @@ class RedisStateStore:
         if not customers:
             return []
         replies = self._ask(self._commands.reads(customers), len(customers))
-        first, *rest = (decode_blob_values(column) for column in zip(*replies, strict=True))
-        if not rest:
-            return first
+        recents, settled = (decode_blob_values(column) for column in zip(*replies, strict=True))
         return [
-            None if parts[0] is None else b"".join([part for part in parts if part])
-            for parts in zip(first, *rest, strict=True)
+            None if recent is None else recent + (part or b"")
+            for recent, part in zip(recents, settled, strict=True)
         ]
 
     def write_many(self, states: Sequence[tuple[str, Values, int]]) -> None:
-        """Write (customer, values of `FIELDS`, time of its newest event)."""
+        """Write (customer, its state or the parts of it that changed, time of its newest event)."""
         if states:
-            self._ask(self._commands.writes(states), len(states))
+            parts = [
+                (customer, parts_of(values) if isinstance(values, bytes) else values, newest)
+                for customer, values, newest in states
+            ]
+            self._ask(self._commands.writes(parts), len(parts))
 
     def watermarks(self) -> dict[int, int]:
         """For each partition up to when its log has been read and its states are written."""

@@ -118,6 +118,12 @@ def middle_of(blob: bytes) -> int:
     return int.from_bytes(blob[head.LENGTH : head.LENGTH + 4], "little")
 
 
+def parts_of(blob: bytes) -> tuple[bytes, bytes]:
+    """The recent and the settled part in the bytes of both."""
+    middle = middle_of(blob)
+    return blob[:middle], blob[middle:]
+
+
 def held_of(recent: bytes) -> int:
     """How many events a recent part keeps as they came."""
     return int.from_bytes(recent[head.EVENTS : head.EVENTS + 2], "little")

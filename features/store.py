@@ -6,10 +6,8 @@ from typing import Protocol
 from events.faults import Refusal
 
 Values = bytes | tuple[bytes | None, ...]
-"""What is written of a customer: a value for each of the store's fields, in order; None leaves one alone.
-
-Bytes alone are the value of the first field.
-"""
+"""What is written of a customer: its recent and its settled part, None where one stays as it is; or both as
+the bytes of a state."""
 
 
 class StoreUnavailable(Refusal):

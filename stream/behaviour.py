@@ -111,8 +111,13 @@ class BehaviourStage:
 
     def _keep(self, states: Mapping[str, Entry]) -> None:
         if states:
-            rows = [(who, each.blob, newest_of(each.recent)) for who, each in states.items()]
+            rows = [
+                (who, (each.recent, each.settled if each.changed else None), newest_of(each.recent))
+                for who, each in states.items()
+            ]
             self._store.write_many(rows)
+            for entry in states.values():
+                entry.changed = False
 
     def _last(self, partition: int) -> int:
         return persist(lambda: self._bus.last(BEHAVIOUR, partition), "asking the bus its end", self._stop)

@@ -1,6 +1,6 @@
 """What each record of topic `behaviour` does: fold a customer's state, fire triggers, wake at ticks."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
@@ -19,7 +19,7 @@ from features.kernel.folding import BEHIND, FOLDED, LATE
 from features.kernel.log import IRRELEVANT as NO_CONCERN
 from features.log import Log, LogReader, Piece
 from features.plan import Plan
-from features.state import middle_of
+from features.state import parts_of
 from features.trigger_rows import TriggerRows
 from features.triggers import Fired, advance, next_wake, wake
 from stream.counters import Counters
@@ -32,7 +32,13 @@ SOURCE: Final = "kairos/behaviour"
 
 
 class StateReader(Protocol):
-    """What is asked of the store while a micro-batch is worked on."""
+    """What is asked of the store while a micro-batch is worked on.
+
+    `rewritten` are the customers of the last read whose bytes are not those that the store has.
+    """
+
+    @property
+    def rewritten(self) -> Collection[str]: ...
 
     def read_many(self, customers: Sequence[str]) -> list[bytes | None]:
         """See `features.store.StateStore`."""
@@ -216,6 +222,7 @@ class BehaviourFold:
             entries = list(map(self._entry, blobs))
             for customer, entry in zip(missing, entries, strict=True):
                 self._cache.put(customer, entry)
+                entry.changed = customer in self._store.rewritten
             read = iter(entries)
             found = [next(read) if entry is None else entry for entry in found]
         return found  # type: ignore[return-value]
@@ -224,8 +231,7 @@ class BehaviourFold:
         """What was read of a customer, checked; None for one nobody knows."""
         if blob is None:
             return Entry(self._empty, b"", None)
-        middle = middle_of(blob)
-        return Entry(blob[:middle], blob[middle:], UNREAD)
+        return Entry(*parts_of(blob), UNREAD)
 
     def _wake(self, record: Record, time: int) -> None:
         partition = record.partition

@@ -14,6 +14,7 @@ from events.envelope import DECISION, OUTCOME, Event, Tick
 from events.identity import Id, mint, partition_of
 from features.declare import load
 from features.plan import Plan, compile_plan
+from features.state import parts_of
 from features.store import Values
 from models.catalogue import Catalogue
 from models.decision import Request, decide
@@ -230,6 +231,8 @@ class MemoryStore:
         self.wakes: dict[int, dict[str, int]] = {}
         self.lives: int | None = None
 
+    rewritten: frozenset[str] = frozenset()
+
     def effect(self) -> None:
         if self.lives is not None:
             if self.lives == 0:
@@ -241,9 +244,11 @@ class MemoryStore:
 
     def write_many(self, states: Sequence[tuple[str, Values, int]]) -> None:
         for customer, blob, _ in states:
-            assert isinstance(blob, bytes)
             self.effect()  # a pipeline may be cut anywhere
-            self.blobs[customer] = blob
+            recent, settled = parts_of(blob) if isinstance(blob, bytes) else blob
+            if settled is None:
+                _, settled = parts_of(self.blobs[customer])
+            self.blobs[customer] = (recent or b"") + settled
 
     def watermarks(self) -> dict[int, int]:
         return dict(self.marks)

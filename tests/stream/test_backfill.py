@@ -160,7 +160,12 @@ class SwappingMemory(MemoryStore):
     reader: SwappingReader
 
     def read_many(self, customers: Sequence[str]) -> list[bytes | None]:
-        return self.reader.opened(customers, super().read_many(customers))
+        blobs = super().read_many(customers)
+        opened = self.reader.opened(customers, blobs)
+        self.rewritten = frozenset(
+            who for who, was, now in zip(customers, blobs, opened, strict=True) if now is not was
+        )
+        return opened
 
 
 class Life:
