@@ -6,22 +6,25 @@ and then the project; one field for each feature, named by a hash of `view:featu
 """
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import mmh3
-from redis import Redis
+import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-JOIN_KEY = "customer_id"
+from events.redis_wire import Refused, Wires
+from features.feast_commands import JOIN_KEY, Commands, encode_timestamp, key_head, varint
+from features.store import Values
+
+__all__ = ["JOIN_KEY", "RedisStateStore", "encode_timestamp", "feast_key", "field_of", "varint"]
+
 VIEW = "customer_state"
 FEATURE = "blob"
 
 WATERMARKS_KEY = "kairos:watermarks"
 """Hash: partition -> ms."""
-
-_STRING = 2
 
 
 def field_of(view: str, feature: str) -> bytes:
@@ -36,7 +39,8 @@ def field_of(view: str, feature: str) -> bytes:
 BLOB_FIELD = field_of(VIEW, FEATURE)
 TS_FIELD = f"_ts:{VIEW}".encode()
 
-_PREFIX = struct.pack("<III", 1, _STRING, len(JOIN_KEY)) + JOIN_KEY.encode()
+FIELDS = (BLOB_FIELD,)
+"""The fields of a state, in the order in which `write_many` takes their values."""
 
 
 def feast_key(project: str, customer: str) -> bytes:
@@ -46,7 +50,7 @@ def feast_key(project: str, customer: str) -> bytes:
     b'{007}abckairos'
     """
     value = customer.encode()
-    return _PREFIX + struct.pack("<II", _STRING, len(value)) + value + project.encode()
+    return key_head(len(value)) + value + project.encode()
 
 
 def encode_blob_value(blob: bytes) -> bytes:
@@ -78,21 +82,27 @@ def decode_blob_value(value: bytes | None) -> bytes | None:
     return value[at:]
 
 
-def encode_timestamp(ms: int) -> bytes:
-    """The instant as a protobuf `Timestamp`."""
-    seconds, rest = divmod(ms, 1000)
-    encoded = b"\x08" + varint(seconds) if seconds else b""
-    return encoded + (b"\x10" + varint(rest * 1_000_000) if rest else b"")
+class _Heads(dict[int, bytes | None]):
+    """What a value of so many bytes begins with; None: no value of bytes is so long."""
+
+    def __missing__(self, size: int) -> bytes | None:
+        head = next((b"\x0a" + varint(size - n) for n in range(2, 7) if len(varint(size - n)) == n - 1), None)
+        self[size] = head
+        return head
 
 
-def varint(value: int) -> bytes:
-    """A whole number as protobuf writes it."""
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
+_HEADS = _Heads()
+
+
+def decode_blob_values(values: Iterable[bytes | None]) -> list[bytes | None]:
+    """`decode_blob_value` of each."""
+    found: list[bytes | None] = []
+    for value in values:
+        if value and (head := _HEADS[len(value)]) is not None and value.startswith(head):
+            found.append(value[len(head) :])
+        else:
+            found.append(decode_blob_value(value))
+    return found
 
 
 def wakes_key(partition: int) -> str:
@@ -108,29 +118,30 @@ class RedisStateStore:
 
     def __init__(self, redis_url: str, project: str, *, timeout_s: float = 5.0) -> None:
         self.project = project
-        self._redis: Any = Redis.from_url(
+        self._redis: Any = redis.Redis.from_url(
             redis_url, retry=Retry(NoBackoff(), 0), socket_timeout=timeout_s, socket_connect_timeout=timeout_s
         )
+        # What comes by the thousand goes past redis-py, whose time for a reply is more than Redis'.
+        self._wires = Wires(redis_url, timeout_s)
+        self._commands = Commands(project, FIELDS, TS_FIELD)
 
     def read_many(self, customers: Sequence[str]) -> list[bytes | None]:
         """The state of each customer, in order; None of one nobody knows."""
         if not customers:
             return []
-        pipe = self._redis.pipeline(transaction=False)
-        for customer in customers:
-            pipe.hget(feast_key(self.project, customer), BLOB_FIELD)
-        return [decode_blob_value(value) for value in pipe.execute()]
+        replies = self._ask(self._commands.reads(customers), len(customers))
+        first, *rest = (decode_blob_values(column) for column in zip(*replies, strict=True))
+        if not rest:
+            return first
+        return [
+            None if parts[0] is None else b"".join([part for part in parts if part])
+            for parts in zip(first, *rest, strict=True)
+        ]
 
-    def write_many(self, states: Sequence[tuple[str, bytes, int]]) -> None:
-        """Write (customer, state, time of its newest event)."""
-        if not states:
-            return
-        pipe = self._redis.pipeline(transaction=False)
-        for customer, blob, newest_ms in states:
-            key = feast_key(self.project, customer)
-            instant = encode_timestamp(max(0, newest_ms))
-            pipe.hset(key, mapping={BLOB_FIELD: encode_blob_value(blob), TS_FIELD: instant})
-        pipe.execute()
+    def write_many(self, states: Sequence[tuple[str, Values, int]]) -> None:
+        """Write (customer, values of `FIELDS`, time of its newest event)."""
+        if states:
+            self._ask(self._commands.writes(states), len(states))
 
     def watermarks(self) -> dict[int, int]:
         """For each partition up to when its log has been read and its states are written."""
@@ -161,4 +172,27 @@ class RedisStateStore:
 
     def close(self) -> None:
         """Close the connections."""
+        self._wires.close()
         self._redis.close()
+
+    def _ask(self, commands: Iterable[bytes], count: int) -> list[Any]:
+        """The replies of many commands. Errors: `redis.RedisError`, as redis-py would raise it."""
+        try:
+            replies = self._wires.ask(commands, count)
+        except TimeoutError as error:
+            raise redis.TimeoutError(str(error)) from error
+        except OSError as error:
+            raise redis.ConnectionError(str(error)) from error
+        if Refused in set(map(type, replies)):
+            raise _error_of(str(next(reply for reply in replies if isinstance(reply, Refused))))
+        return replies
+
+
+def _error_of(refusal: str) -> redis.RedisError:
+    """What a Redis that refuses is to be taken for: away for now, or wrong."""
+    kinds: Mapping[str, type[redis.RedisError]] = {
+        "LOADING": redis.BusyLoadingError,
+        "READONLY": redis.ReadOnlyError,
+        "NOAUTH": redis.AuthenticationError,
+    }
+    return kinds.get(refusal.partition(" ")[0], redis.ResponseError)(refusal)

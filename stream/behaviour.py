@@ -14,7 +14,6 @@ from events.setup import Setup
 from events.topics import BEHAVIOUR, DEAD_LETTERS, TRIGGERS, layout
 from features.declare import load as load_playbook
 from features.feast_store import RedisStateStore
-from features.fold import State, encode
 from features.plan import Plan, compile_plan
 from features.store import StateStore
 from stream.behaviour_fold import BehaviourFold
@@ -25,7 +24,7 @@ from stream.graft import Grafter
 from stream.lease import Guard, Leases, nobody_else, while_held
 from stream.outlet import Outlet, ends
 from stream.patience import persist, until_stopped
-from stream.state_cache import StateCache
+from stream.state_cache import Entry, StateCache, newest_of
 from stream.steady import SteadyStore, connect_redis, say_and_mind
 from stream.swap import SwappingReader, SwappingStore, begin
 from stream.taps import Poll
@@ -110,12 +109,10 @@ class BehaviourStage:
             persist(self._guard, "looking after the lease", self._stop)
             self._outlet.publish(messages)
 
-    def _keep(self, states: Mapping[str, State]) -> None:
+    def _keep(self, states: Mapping[str, Entry]) -> None:
         if states:
-            plan = self._plan
-            self._store.write_many(
-                [(customer, encode(plan, state), state.newest) for customer, state in states.items()]
-            )
+            rows = [(who, each.blob, newest_of(each.recent)) for who, each in states.items()]
+            self._store.write_many(rows)
 
     def _last(self, partition: int) -> int:
         return persist(lambda: self._bus.last(BEHAVIOUR, partition), "asking the bus its end", self._stop)

@@ -17,6 +17,7 @@ from features.feast_store import (
 )
 from features.fold import State, empty
 from features.plan import Plan
+from features.state import middle_of
 from features.warming import merged_key, ready_key, side_key
 from stream.counters import Counters
 from stream.lease import Guard
@@ -101,14 +102,14 @@ class Grafter:
             raise
         for customer, blob in grown.items():
             if (entry := self._cache.get(customer)) is not None:
-                entry.state.become(blob)
-                self._cache.resize(customer, len(blob))
+                middle = middle_of(blob)
+                self._cache.replace([entry], [blob[:middle]], [blob[middle:]])
         self._counters.add("backfilled", len(grown))
         return True
 
     def _state(self, customer: str, held: bytes | None) -> bytes:
         """The customer's state as the fold would go on from it."""
         if (entry := self._cache.get(customer)) is not None:
-            return entry.state.seal()
+            return entry.blob
         (blob,) = self._reader.opened([customer], [decode_blob_value(held)])
         return empty(self._plan).seal() if blob is None else blob

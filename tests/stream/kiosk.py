@@ -14,6 +14,7 @@ from events.envelope import DECISION, OUTCOME, Event, Tick
 from events.identity import Id, mint, partition_of
 from features.declare import load
 from features.plan import Plan, compile_plan
+from features.store import Values
 from models.catalogue import Catalogue
 from models.decision import Request, decide
 from models.record import pack
@@ -238,8 +239,9 @@ class MemoryStore:
     def read_many(self, customers: Sequence[str]) -> list[bytes | None]:
         return [self.blobs.get(customer) for customer in customers]
 
-    def write_many(self, states: Sequence[tuple[str, bytes, int]]) -> None:
+    def write_many(self, states: Sequence[tuple[str, Values, int]]) -> None:
         for customer, blob, _ in states:
+            assert isinstance(blob, bytes)
             self.effect()  # a pipeline may be cut anywhere
             self.blobs[customer] = blob
 
