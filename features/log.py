@@ -262,12 +262,11 @@ class TypeColumns:
         if len(condition.names) == 1 and within is None:
             ((name, column),) = columns.items()
             if column.different is not None:
-                truth = condition.evaluate({name: column.different})[0]
-                return np.broadcast_to(truth, len(column.different))[column.which]
+                return _true(condition, {name: column.different}, len(column.different))[column.which]
         env = {name: column.values for name, column in columns.items()}
         if within is not None:
             env = {name: None if values is None else values[within] for name, values in env.items()}
-        return np.broadcast_to(condition.evaluate({**env, **more})[0], count)
+        return _true(condition, {**env, **more}, count)
 
     def _is_plain(self) -> bool:
         """Whether every field holds what its uses take; else events are looked at one by one."""
@@ -320,6 +319,15 @@ class TypeColumns:
         texts[:] = [self._log.text(code) for code in different.tolist()]
         which = (np.cumsum(seen) - 1)[codes]
         return _Column(texts[which], which, texts)
+
+
+def _true(condition: Expression, env: Mapping[str, Any], count: int) -> NDArray[np.bool_]:
+    """Where it is known to be true; `Expression.evaluate` takes longer over shapes than over conditions."""
+    truth, unknown = condition.many(env)
+    if unknown is not False:
+        truth = np.where(unknown, False, truth)
+    found: NDArray[np.bool_] = truth if np.shape(truth) == (count,) else np.broadcast_to(truth, count)
+    return found
 
 
 def _set(*kinds: int) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from events.codec import encode as encode_event
@@ -75,6 +75,7 @@ def _become(states: Sequence[State], folded: FoldedParts) -> None:
         state.become(recent, state.settled if settled is None else settled)
 
 
+@settings(max_examples=40)
 @given(st.lists(sales | calls, min_size=20, max_size=90), st.sampled_from([1, 40, 90]), st.booleans())
 def test_events_that_are_passed_over_would_change_nothing(
     told: list[tuple[str, Any, int, str]], size: int, ended: bool
