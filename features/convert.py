@@ -104,7 +104,9 @@ def _rewritten(plan: Plan, storage: Storage, blob: bytes, numbers: Sequence[int]
         if numbers[bank] >= 0:
             pieces.append(_put(numbers[bank]) + cells[begin:at])
     # The merge weighs the cells, minds the bounds, puts them in order and signs them.
-    return merge(plan, empty(plan), State(_with(state, _marks(state.recent), b"".join(pieces), len(pieces), plan)))
+    return merge(
+        plan, empty(plan), State(_with(state, _marks(state.recent), b"".join(pieces), len(pieces), plan))
+    )
 
 
 def _with(

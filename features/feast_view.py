@@ -44,12 +44,12 @@ def loaded_name(table: str) -> str:
 
 
 def columns(folder: str, digest: str, inputs: Mapping[str, Sequence[Any]]) -> dict[str, list[np.float32]]:
-    """Rows as columns of float32: `inputs` holds lists `recent` and `settled` (the parts of each state), `as_of`
-    and `watermark` (ms, or `NEVER`).
+    """Rows as columns of float32: `inputs` holds lists `recent` and `settled` (the parts of each state),
+    `as_of` and `watermark` (ms, or `NEVER`).
 
     Of each table of attributes it holds the columns of its view and its `loaded_name`. A customer without a
-    state is unseen; of one whose state the stream has not taken over yet after a change of the playbook, every
-    value of behaviour is missing. Errors: `BlobDamaged`, and those of `full_row`.
+    state is unseen; of one whose state the stream has not taken over yet after a change of the playbook,
+    every value of behaviour is missing. Errors: `BlobDamaged`, and those of `full_row`.
     """
     plan = plan_of(folder, digest)
     rows = []

@@ -216,7 +216,9 @@ def _run(
     count, coming = len(settled), int(np.diff(batch.groups).max(initial=0))
     ends, new_ends = np.empty(count + 1, dtype=np.int64), np.empty(count + 1, dtype=np.int64)
     whole, starts_of = _joined(behind)
-    fixed = np.empty(fixed_size(len(plan.banks), coming, MOST_RECENT, int(plan.limits[LIMIT_WIDEST])), np.int64)
+    fixed = np.empty(
+        fixed_size(len(plan.banks), coming, MOST_RECENT, int(plan.limits[LIMIT_WIDEST])), np.int64
+    )
     while full := fold_states(
         *tables[:4], plan.steps, plan.types,
         rows.defaults, rows.derived, rows.factors, plan.probed, plan.limits,

@@ -121,8 +121,10 @@ def compile_plan(playbook: Playbook) -> Plan:
         programs[event] = _program(playbook, event, banks, len(programs), steps, len(probed) > before[1])
         program = programs[event]
         types.append(
-            (before[0], len(steps), before[1], len(probed))
-            + (len(program.conditions), len(program.values), program.width)
+            (
+                *(before[0], len(steps), before[1], len(probed)),
+                *(len(program.conditions), len(program.values), program.width),
+            )
         )
     digest = _digest(playbook)
     word = int.from_bytes(bytes.fromhex(digest), "little", signed=True)

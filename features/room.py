@@ -1,4 +1,4 @@
-"""Scratch for compiled code: kept from call to call, one for each thread, made larger when it did not suffice.
+"""Scratch for compiled code: kept from call to call, one for each thread, made larger when it is too small.
 
 Compiled code gets pointers into it (`features.kernel.compiled.pointer`), which keep nothing alive; and memory
 that is kept is not asked of the machine anew each time.

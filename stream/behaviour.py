@@ -4,6 +4,8 @@
 """
 
 import logging
+import os
+import shutil
 import threading
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -185,7 +187,11 @@ def _fold(setup: Setup, stop: threading.Event, worker: Worker, plan: Plan, bus: 
         *(plan.digest, playbook.name, len(plan.customer_features) + len(plan.cross_features)),
     )
     source = BusSource(bus, [(BEHAVIOUR, partition) for partition in mine], stop, cursor=_cursor(done))
+    # Redis says where to go on, so what the engine keeps is for this process alone: whoever was stopped in the
+    # middle of a transaction, and wakes up later, must not keep the one that took over from its own files.
     positions = setup.run_dir / "positions" / worker.folder
+    shutil.rmtree(positions, ignore_errors=True)
+    positions = positions / str(os.getpid())
     run_flow(worker.name, source, stage, stop, positions, counters=counters)
 
 

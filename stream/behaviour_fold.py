@@ -38,7 +38,9 @@ class StateReader(Protocol):
     """
 
     @property
-    def rewritten(self) -> Collection[str]: ...
+    def rewritten(self) -> Collection[str]:
+        """See above."""
+        ...
 
     def read_many(self, customers: Sequence[str]) -> list[bytes | None]:
         """See `features.store.StateStore`."""

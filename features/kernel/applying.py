@@ -110,7 +110,7 @@ def held_tiles(banks: Words, buf: Bytes, bank: int, payload: int) -> int:
 def open_settled(tables: Tables, scratch: Scratch, buf: Bytes, start: int, end: int) -> None:
     """List the cells of the settled part buf[start:end], none loaded yet; nothing when it is empty."""
     now = scratch.now
-    clear(scratch.index, tables.n_banks)
+    clear(scratch.lists, tables.n_banks)
     now[LISTED] = now[TOP] = now[WEIGHT] = now[STORED_WEIGHT] = now[DEGREE] = now[FLAGS] = 0
     now[FULL] = 0
     now[NEWEST], now[CELLS_END] = -1, end
@@ -123,9 +123,7 @@ def open_settled(tables: Tables, scratch: Scratch, buf: Bytes, start: int, end: 
         now[DEGREE], now[FLAGS] = int64(buf[start + settled.DEGREE]), int64(buf[start + settled.FLAGS])
         now[WEIGHT] = now[STORED_WEIGHT] = get_half(buf, start + settled.WEIGHT)
         at = start + settled.HEADER
-        now[LISTED], now[CELLS_END] = list_cells(
-            tables.banks, buf, at, listed, scratch.cells, scratch.index
-        )
+        now[LISTED], now[CELLS_END] = list_cells(tables.banks, buf, at, listed, scratch.cells, scratch.lists)
 
 
 @compiled
@@ -154,7 +152,7 @@ def load_entry(tables: Tables, scratch: Scratch, buf: Bytes, entry: int, coming:
 def cell_of(tables: Tables, scratch: Scratch, buf: Bytes, bank: int, key: int, coming: int) -> int:
     """The offset of a cell, loaded or begun for so many events to come; -1 when there is no room."""
     cells, now = scratch.cells, scratch.now
-    found = find(cells, scratch.index, bank, key)
+    found = find(cells, scratch.lists, bank, key)
     if found >= 0:
         if cells[found * ENTRY + SLOT] >= 0:
             return cells[found * ENTRY + SLOT]
@@ -168,11 +166,11 @@ def cell_of(tables: Tables, scratch: Scratch, buf: Bytes, bank: int, key: int, c
         return -1
     begin_cell(tables.banks, scratch.words, cell, bank, key, room)
     if found < 0:
-        enter(cells, scratch.index, now[LISTED], bank, key, cell)
+        enter(cells, scratch.lists, now[LISTED], bank, key, cell)
         now[LISTED] += 1
     else:
         cells[found * ENTRY + SLOT] = cell
-        scratch.index[bank * INDEX + LIVE] += 1
+        scratch.lists[bank * INDEX + LIVE] += 1
     now[WEIGHT] += tables.banks[bank * BANK_COLUMNS + WEIGHT_CELL]
     now[TOP] += size
     return cell
@@ -210,7 +208,7 @@ def apply_event(
             key = rows[words + steps[step + KEY]]
             if key == MISSING:
                 continue
-            if not kept_at(key, scratch.index[bank * INDEX + THIN]):
+            if not kept_at(key, scratch.lists[bank * INDEX + THIN]):
                 continue
         cell = cell_of(tables, scratch, buf, bank, key, coming)
         if cell < 0:

@@ -32,7 +32,7 @@ _MOST_THIN = 48
 def crowded_bank(tables: Tables, scratch: Scratch, bank: int) -> bool:
     """Whether a family has more keys than it may."""
     keys = tables.banks[bank * BANK_COLUMNS + KEYS]
-    return keys > 0 and scratch.index[bank * INDEX + LIVE] > keys
+    return keys > 0 and scratch.lists[bank * INDEX + LIVE] > keys
 
 
 @compiled
@@ -44,7 +44,7 @@ def keep_bounds(
     Cells are loaded for so many events to come. `everything` settles every cell even if nothing seems too
     much. `now[FULL]` is set when there was no room.
     """
-    now, cells, index = scratch.now, scratch.cells, scratch.index
+    now, cells, index = scratch.now, scratch.cells, scratch.lists
     everything = everything or now[WEIGHT] > bound
     over = False
     for bank in range(tables.n_banks):
@@ -87,7 +87,7 @@ def thin_all(tables: Tables, scratch: Scratch) -> None:
     """Let every family and every sample keep half as many."""
     for bank in range(tables.n_banks):
         if tables.banks[bank * BANK_COLUMNS + KEYS]:
-            scratch.index[bank * INDEX + THIN] += 1
+            scratch.lists[bank * INDEX + THIN] += 1
     for entry in range(scratch.now[LISTED]):
         cell = scratch.cells[entry * ENTRY + SLOT]
         if cell >= 0 and tables.banks[scratch.cells[entry * ENTRY] * BANK_COLUMNS + SAMPLE]:
@@ -100,17 +100,17 @@ def settle_entry(tables: Tables, scratch: Scratch, entry: int) -> bool:
     cells, now = scratch.cells, scratch.now
     bank, cell = cells[entry * ENTRY], cells[entry * ENTRY + SLOT]
     left = settle_cell(tables.banks, tables.spans, scratch.words, cell, now[DEGREE], now[NEWEST])
-    if left and kept_at(cells[entry * ENTRY + 1], scratch.index[bank * INDEX + THIN]):
+    if left and kept_at(cells[entry * ENTRY + 1], scratch.lists[bank * INDEX + THIN]):
         return True
     cells[entry * ENTRY + SLOT] = GONE
-    scratch.index[bank * INDEX + LIVE] -= 1
+    scratch.lists[bank * INDEX + LIVE] -= 1
     return False
 
 
 @compiled
 def settle_bank(tables: Tables, scratch: Scratch, bank: int) -> None:
     """Settle a family's loaded cells, letting go of empty and thinned ones."""
-    cells, index, now = scratch.cells, scratch.index, scratch.now
+    cells, index, now = scratch.cells, scratch.lists, scratch.now
     for old in range(2):
         entry = index[bank * INDEX + RANGE_AT] if old else index[bank * INDEX + CHAIN]
         while (entry < index[bank * INDEX + RANGE_END]) if old else (entry >= 0):
@@ -131,5 +131,3 @@ def settle_all(tables: Tables, scratch: Scratch) -> None:
         if cell >= 0 and settle_entry(tables, scratch, entry):
             weight += weigh_cell(tables.banks, scratch.words, cell)
     scratch.now[WEIGHT] = weight
-
-

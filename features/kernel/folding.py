@@ -100,11 +100,11 @@ def fold_states(
 ) -> int:
     """Fold events into states; 0, or which room did not suffice, and then nothing counts.
 
-    The tables are those of `features.kernel.layout`. The recent part of state n is buf[starts[n]:starts[n + 1]],
-    empty for none; its settled part is in `behind`, and is needed only where so many events have gathered
-    or a trigger reads. Its events are rows groups[n] to groups[n + 1] of `events`, their words in `flat`. What
-    became of each goes to `fates`; of those that ask, the row just after them at `probed` columns to `probes`.
-    The new parts go to `written` and `settled`, where each begins to `out_starts` and `settled_starts`; a
+    The tables are those of `features.kernel.layout`. The recent part of state n is from starts[n] to
+    starts[n + 1] of `buf`, empty for none; its settled part is in `behind`, and is needed only where so many
+    events have gathered or a trigger reads. Its events are rows groups[n] to groups[n + 1] of `events`, their
+    words in `flat`. What became of each goes to `fates`; of those that ask, the row just after them at
+    `probed` columns to `probes`. The new parts go to `written` and `settled`, where each begins to `out_starts` and `settled_starts`; a
     settled part of no bytes stays as it was. `fixed` (of `fixed_size` words), `row` (a copy of `defaults`),
     `positions` (for two words a partition) and the others are scratch.
     """
@@ -151,7 +151,7 @@ def fold_states(
             groups[number], groups[number + 1], out,
         )  # fmt: skip
         if now[FULL]:
-            return now[FULL]
+            return int64(now[FULL])
     return 0
 
 
@@ -250,7 +250,18 @@ def fold_state(
     if asks and settling:
         open_settled(tables, scratch, out.settled, out.settled_start, settled_end)
         apply_rows(
-            tables, read, scratch, judged, most, bound, out.settled, settling, held + taken, held, True, probes
+            tables,
+            read,
+            scratch,
+            judged,
+            most,
+            bound,
+            out.settled,
+            settling,
+            held + taken,
+            held,
+            True,
+            probes,
         )
     elif asks:
         open_settled(tables, scratch, state.settled, state.settled_start, state.settled_end)

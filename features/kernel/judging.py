@@ -117,9 +117,9 @@ def judge(
     """Say of events first to last what becomes of each: (taken, newest, partitions applied, ids settled,
     flags).
 
-    `held` events are recent in the state at `start` of `buf`, if it is known at all. With `in_rows` they are in rows already, and
-    those taken go there too. `n_marks` of the settled part are in scratch, and those of recent events go there
-    as these are settled; below 0 none are, and nothing will be settled.
+    `held` events are recent in the state at `start` of `buf`, if it is known at all. With `in_rows` they are
+    in rows already, and those taken go there too. `n_marks` ids of settled events are in scratch, and those of
+    recent events go there as these are settled; below 0 none are, and nothing will be settled.
     """
     events = arrivals.events
     taken, flags, fresh = int64(0), int64(0), int64(0)
@@ -149,9 +149,7 @@ def judge(
                     other = judged.taken[number] * EVENT_COLUMNS
                     if events[other + MARK] == mark and events[other + TIME] >= oldest:
                         known = True
-                known = known or (
-                    held > 0 and recently_seen(types, judged, buf, start, held, mark, oldest)
-                )
+                known = known or (held > 0 and recently_seen(types, judged, buf, start, held, mark, oldest))
             if n_marks >= 0:
                 for number in range(n_marks - 1, -1, -1):
                     if judged.marks[2 * number + 1] == mark and judged.marks[2 * number] >= oldest:

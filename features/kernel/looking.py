@@ -141,9 +141,7 @@ def read_row(
     tables = Tables(pointer(banks), pointer(spans), pointer(steps), pointer(types), n_banks)
     features, scales, buf, row = pointer(features), pointer(scales), pointer(buf), pointer(row)
     came = recent.get_quarter(buf, recent.EVENTS)
-    added = Additions(
-        pointer(fixed), pointer(fixed[n_banks + came * stride :]), get_word(buf, recent.NEWEST)
-    )
+    added = Additions(pointer(fixed), pointer(fixed[n_banks + came * stride :]), get_word(buf, recent.NEWEST))
     list_additions(tables, buf, pointer(fixed[n_banks:]), stride, added.first, added.additions)
     words = pointer(loaded)
     degree = int64(buf[recent.DEGREE])
@@ -204,9 +202,7 @@ def read_cross(
     features, scales, buf = pointer(features), pointer(scales), pointer(buf)
     keys, ranges, rows = pointer(keys), pointer(ranges), pointer(rows)
     came = recent.get_quarter(buf, recent.EVENTS)
-    added = Additions(
-        pointer(fixed), pointer(fixed[n_banks + came * stride :]), get_word(buf, recent.NEWEST)
-    )
+    added = Additions(pointer(fixed), pointer(fixed[n_banks + came * stride :]), get_word(buf, recent.NEWEST))
     list_additions(tables, buf, pointer(fixed[n_banks:]), stride, added.first, added.additions)
     words = pointer(loaded)
     degree = int64(buf[recent.DEGREE])

@@ -10,6 +10,8 @@ from features.kernel.cell import begin_cell, load_cell, size_of
 from features.kernel.compiled import Bytes, Words, compiled, int64, pointer
 from features.kernel.directory import ENTRY, INDEX, PAYLOAD, SLOT, THIN, clear, enter, find, list_cells
 from features.kernel.layout import BANK_COLUMNS, CELL_WEIGHT, LIMIT_BOUND, LIMIT_DIGEST, LIMIT_LATENESS
+from features.kernel.marks import add_mark, load_marks, store_marks
+from features.kernel.recent import MOST_MARKS
 from features.kernel.scratch import (
     DEGREE,
     FLAGS,
@@ -25,8 +27,6 @@ from features.kernel.scratch import (
     Scratch,
     Tables,
 )
-from features.kernel.marks import add_mark, load_marks, store_marks
-from features.kernel.recent import MOST_MARKS
 from features.kernel.settled import CELLS, FORGOT_MARKS
 from features.kernel.settling import copy_bytes, write_settled
 from features.kernel.varint import get_half, get_word, put_half, put_word
@@ -98,18 +98,16 @@ def merge_into(
         if ENTRY * (now[LISTED] + listed + 1) > scratch.cells_room:
             now[FULL] = FULL_CELLS
             return 0
-        listed, _ = list_cells(
-            banks, others, its_middle + settled.HEADER, listed, its_cells, its_index
-        )
+        listed, _ = list_cells(banks, others, its_middle + settled.HEADER, listed, its_cells, its_index)
         for bank in range(tables.n_banks):
-            scratch.index[bank * INDEX + THIN] = max(
-                scratch.index[bank * INDEX + THIN], its_index[bank * INDEX + THIN]
+            scratch.lists[bank * INDEX + THIN] = max(
+                scratch.lists[bank * INDEX + THIN], its_index[bank * INDEX + THIN]
             )
         for n in range(listed):
             bank, key = its_cells[n * ENTRY], its_cells[n * ENTRY + 1]
             payload = its_cells[n * ENTRY + PAYLOAD]
             its = held_tiles(banks, others, bank, payload)
-            found = find(scratch.cells, scratch.index, bank, key)
+            found = find(scratch.cells, scratch.lists, bank, key)
             held = int64(0)
             if found >= 0:
                 held = held_tiles(banks, buf, bank, scratch.cells[found * ENTRY + PAYLOAD])
@@ -121,12 +119,10 @@ def merge_into(
                 return 0
             if found < 0:
                 begin_cell(banks, words, cell, bank, key, space)
-                enter(scratch.cells, scratch.index, now[LISTED], bank, key, cell)
+                enter(scratch.cells, scratch.lists, now[LISTED], bank, key, cell)
                 now[LISTED] += 1
             else:
-                load_cell(
-                    banks, words, cell, bank, key, space, buf, scratch.cells[found * ENTRY + PAYLOAD]
-                )
+                load_cell(banks, words, cell, bank, key, space, buf, scratch.cells[found * ENTRY + PAYLOAD])
                 now[STORED_WEIGHT] -= words[cell + CELL_WEIGHT]
                 scratch.cells[found * ENTRY + SLOT] = cell
             now[TOP] = other

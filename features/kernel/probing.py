@@ -1,7 +1,7 @@
 """What the conditions of triggers read, just after an event."""
 
-from numpy.typing import NDArray
 import numpy as np
+from numpy.typing import NDArray
 
 from features.kernel.applying import load_entry
 from features.kernel.compiled import Bytes, compiled
@@ -45,7 +45,7 @@ def probe_event(
         ):
             column = features[feature * FEATURE_COLUMNS + OUT]
             read.row[column] = read.defaults[column]
-        found = find(scratch.cells, scratch.index, bank, 0)
+        found = find(scratch.cells, scratch.lists, bank, 0)
         if found < 0 or scratch.cells[found * ENTRY + SLOT] == GONE:
             continue
         if scratch.cells[found * ENTRY + SLOT] == AWAY:

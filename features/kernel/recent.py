@@ -1,4 +1,4 @@
-"""The recent part of a state's bytes: its head, what repeats are known by, and the newest events as they came.
+"""The recent part of a state's bytes: its head, what repeats are known by, the newest events as they came.
 
 An event costs its own bytes until there are `MOST_RECENT` of them; then they are added to the cells of the
 settled part (`features.kernel.settled`) in one go. How many have come decides when, so the same log gives the
@@ -7,9 +7,10 @@ same bytes however it is cut. Until then the settled part is neither read nor wr
 Bytes: magic (4), length of this part (4), check of what follows (8), digest of the plan (8), newest (8),
 check of the settled part (8) and its length (4), length of memory (4), partitions applied (2), events (2),
 degree and flags of the settled part (1, 1), two unused, ids of settled events (4) and their bytes (4); for
-each partition its number (4) and position (8); the hashes of the events' ids (8 each); those of settled events
-in order of time (8 each), and of each the time since the one before; the events; the memory of triggers. An
-event is its type, its time, its conditions as bits, its numbers (0: missing) and its hashes (8 each).
+each partition its number (4) and position (8); the hashes of the events' ids (8 each); those of settled
+events in order of time (8 each), and of each the time since the one before; the events; the memory of
+triggers. An event is its type, its time, its conditions as bits, its numbers (0: missing) and its hashes (8
+each).
 """
 
 from features.kernel.compiled import Bytes, Words, compiled, int64

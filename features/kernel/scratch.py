@@ -46,7 +46,7 @@ class Scratch(NamedTuple):
     room: int
     cells: Words
     cells_room: int
-    index: Words
+    lists: Words
     order: Words
     now: Words
 

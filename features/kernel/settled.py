@@ -1,7 +1,7 @@
 """The settled part of a state's bytes: its cells.
 
-Bytes: check of what follows (8), newest (8), cells (4), their weight (4), coarsening degree (1), flags (1), two
-unused; the cells in order of bank and key.
+Bytes: check of what follows (8), newest (8), cells (4), their weight (4), coarsening degree (1), flags (1),
+two unused; the cells in order of bank and key.
 """
 
 from features.kernel.compiled import Bytes, compiled

@@ -1,4 +1,4 @@
-"""Writing a settled part: cells that were touched, or that time has changed, anew; the others as they stand."""
+"""Writing a settled part: cells that were touched, or that time has changed, anew; others as they stand."""
 
 from features.kernel import settled
 from features.kernel.applying import load_entry
@@ -58,7 +58,7 @@ def write_settled(
 
     `now[FULL]` is set when there was no room.
     """
-    cells, index, now, order = scratch.cells, scratch.index, scratch.now, scratch.order
+    cells, index, now, order = scratch.cells, scratch.lists, scratch.now, scratch.order
     at, stored = begin + settled.HEADER, int64(0)
     if at > room:
         now[FULL] = FULL_OUT

@@ -13,7 +13,19 @@ from hypothesis import strategies as st
 from events.envelope import Event
 from features.anatomy import cells_of, marks_of
 from features.batch import hash_key
-from features.fold import FATES, Fate, State, UnknownPlan, decode, empty, encode, fold, fold_batch, merge, settled
+from features.fold import (
+    FATES,
+    Fate,
+    State,
+    UnknownPlan,
+    decode,
+    empty,
+    encode,
+    fold,
+    fold_batch,
+    merge,
+    settled,
+)
 from features.kernel.layout import MOST_RECENT
 from features.kernel.recent import MOST_MARKS
 from features.kernel.settled import FORGOT_MARKS
