@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from events.envelope import Event
 from features.fold import decode, fold_batch, merge
 from features.plan import Plan
-from features.row import Everybody, read_everybody
 from features.state import State
 
 AT_ONCE = 500
 """Events that are folded in one pass: each cell they touch gets room for all of them."""
 
 
-class Count(NamedTuple):
+class Cut(NamedTuple):
     """Where the counts over everybody that a decision saw can be had from the log again.
 
     `at` and `read` (ms) are those of `features.row.Everybody`, -1 for None; `positions` the last position of
@@ -32,6 +31,20 @@ class Count(NamedTuple):
     at: int
     read: int
     positions: tuple[int, ...]
+
+    @property
+    def plain(self) -> tuple[int, ...]:
+        """The same as numbers, as a decision's record keeps it."""
+        return (self.at, self.read, *self.positions)
+
+    @classmethod
+    def of(cls, plain: Sequence[int]) -> "Cut":
+        """What `plain` made.
+
+        >>> Cut.of(Cut(5, 4, (7, -1)).plain)
+        Cut(at=5, read=4, positions=(7, -1))
+        """
+        return cls(plain[0], plain[1], tuple(plain[2:]))
 
 
 def fold_everybody(
@@ -82,14 +95,3 @@ def merge_everybody(crowd: Plan, blobs: Iterable[bytes | None]) -> State | None:
     """
     states = [decode(crowd, blob) for blob in blobs if blob is not None]
     return reduce(lambda one, other: merge(crowd, one, other), states) if states else None
-
-
-def seen_at(
-    plan: Plan, blobs: Iterable[bytes | None], at: int, read: int | None, partitions: int
-) -> tuple[Everybody, Count]:
-    """What these states of the partitions say at `at` (ms), and where that can be had again."""
-    assert plan.crowd is not None, "only a plan that counts over everybody has such states"
-    state = merge_everybody(plan.crowd, blobs)
-    applied = {} if state is None else state.applied
-    positions = tuple(applied.get(partition, -1) for partition in range(partitions))
-    return read_everybody(plan, state, at, read), Count(at, -1 if read is None else read, positions)

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 from events.envelope import Event
-from features.everybody import Count, fold_everybody, late_of, merge_everybody
+from features.everybody import Cut, fold_everybody, late_of, merge_everybody
 from features.plan import Plan
-from features.row import Everybody, read_everybody
+from features.row import Everybody, Warming, read_everybody
 
 Placed = tuple[int, int, Event]
 """A record of the log: partition, position, event."""
@@ -19,8 +19,9 @@ class EverybodyPast:
     Moments that are asked for in rising order cost one pass over the log; any other order folds it again.
     """
 
-    def __init__(self, plan: Plan, log: Iterable[Placed]) -> None:
+    def __init__(self, plan: Plan, log: Iterable[Placed], warming: Warming | None = None) -> None:
         self._plan = plan
+        self._warming = warming
         concerned = plan.crowd.programs if plan.crowd is not None else {}
         self._log: dict[int, list[tuple[int, Event]]] = defaultdict(list)
         for partition, position, event in log:
@@ -30,11 +31,11 @@ class EverybodyPast:
         self._timed = _Pass(plan)
         self._by_time: list[tuple[int, int, int, Event]] | None = None
 
-    def served(self, count: Count) -> Everybody | None:
-        """What a decision saw that recorded `count`: the very same numbers. None when nothing is counted."""
+    def served(self, cut: Cut) -> Everybody | None:
+        """What a decision saw that recorded `cut`: the very same numbers. None when nothing is counted."""
         if self._plan.crowd is None:
             return None
-        last_of = dict(enumerate(count.positions))
+        last_of = dict(enumerate(cut.positions))
         if any(done > last_of.get(partition, -1) for partition, done in self._served.done.items()):
             self._served = _Pass(self._plan)
         for partition, last in last_of.items():
@@ -45,7 +46,7 @@ class EverybodyPast:
                 end += 1
             self._served.fold(partition, log[begin:end])
             self._served.read[partition] = end
-        return self._served.at(count.at, None if count.read < 0 else count.read)
+        return self._served.at(cut.at, cut.read)._replace(warming=self._warming)
 
     def before(self, at: int) -> Everybody | None:
         """What was counted of every event before `at` (ms), as if all of them had been read by then.
@@ -67,7 +68,7 @@ class EverybodyPast:
         for partition, events in fresh.items():
             self._timed.fold(partition, events)
         self._timed.read[0], self._timed.until = end, at
-        return self._timed.at(at, at)
+        return self._timed.at(at, at)._replace(warming=self._warming)
 
     def _in_time(self, lateness_ms: int) -> list[tuple[int, int, int, Event]]:
         found = []
@@ -103,8 +104,9 @@ class _Pass:
         self.done[partition] = positions[-1]
         self._kept = None
 
-    def at(self, at: int, read: int | None) -> Everybody:
-        """What the states say at `at` (ms)."""
+    def at(self, at: int, mark: int) -> Everybody:
+        """What the states say at `at` (ms), the log having been read up to `mark` (ms), -1 for never."""
+        read = None if mark < 0 else mark
         if self._kept is not None and (self._kept.at, self._kept.read) == (at, read):
             return self._kept
         assert self._plan.crowd is not None

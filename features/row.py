@@ -48,13 +48,20 @@ class Value(NamedTuple):
     meaning: str
 
 
+class Warming(NamedTuple):
+    """From which instant (ms) on each value of `Plan.crowd` may be read, in the order of its rows."""
+
+    row: NDArray[np.int64]
+    cross: NDArray[np.int64]
+
+
 class Everybody(NamedTuple):
     """What is counted over everybody, as it is read at one instant: values that rows take in.
 
     `at` (ms): the instant; a row of an earlier one takes nothing of it. `read` (ms): up to when the log had
     been read in every partition, None when it never was in one of them. `row` are the values of
     `plan.row_tables.shared`, `known` those of them of which something happened; `state` is read for the
-    offers' (see `counted`), None when nothing ever happened.
+    offers' (see `counted`), None when nothing ever happened. `warming`: some are too new to be read.
     """
 
     at: int
@@ -62,6 +69,7 @@ class Everybody(NamedTuple):
     row: _Doubles
     known: NDArray[np.bool_]
     state: State | None
+    warming: Warming | None = None
 
 
 def row(
@@ -76,6 +84,8 @@ def row(
     tables = plan.row_tables
     values = whole_row(plan, state, at, everybody)
     values[_missing(tables, at, watermark, everybody)] = np.nan
+    if everybody is not None and everybody.warming is not None:
+        values[_too_new(tables, everybody.warming.row > at)] = np.nan
     return values[: tables.visible].astype(np.float32)
 
 
@@ -113,6 +123,9 @@ def cross(
         derive_rows(tables.derived, tables.factors, count_derived, tables.defaults, values.ravel(), beside)
     _say_missing(tables, values)
     values[:, _missing(tables, at, watermark, everybody)] = np.nan
+    if everybody is not None and everybody.warming is not None:
+        row_too = _too_new(plan.row_tables, everybody.warming.row > at)
+        values[:, _too_new(tables, everybody.warming.cross > at, row_too)] = np.nan
     return values[:, : tables.visible].astype(np.float32)
 
 
@@ -130,7 +143,9 @@ def counted(plan: Plan, everybody: Everybody, keys: Mapping[str, Sequence[str]])
     return values
 
 
-def read_everybody(plan: Plan, state: State | None, at: int, read: int | None) -> Everybody:
+def read_everybody(
+    plan: Plan, state: State | None, at: int, read: int | None, warming: Warming | None = None
+) -> Everybody:
     """Read everybody's merged state at `at` (ms), for the rows of every customer; `read`: see `Everybody`.
 
     An event of another machine's clock may be ahead of the instant: it has happened all the same.
@@ -138,11 +153,12 @@ def read_everybody(plan: Plan, state: State | None, at: int, read: int | None) -
     assert plan.crowd is not None, "only a plan that counts over everybody has such columns"
     if state is None:
         defaults = plan.crowd.row_tables.defaults
-        return Everybody(at, read, defaults, np.zeros(len(defaults), dtype=np.bool_), None)
+        return Everybody(at, read, defaults, np.zeros(len(defaults), dtype=np.bool_), None, warming)
     instant = max(at, state.newest + 1)
     marked = np.full(len(plan.crowd.row_tables.defaults), _NEVER)
     _read(plan.crowd, state, instant, marked)
-    return Everybody(at, read, whole_row(plan.crowd, state, instant), marked != _NEVER, state)
+    values = whole_row(plan.crowd, state, instant)
+    return Everybody(at, read, values, marked != _NEVER, state, warming)
 
 
 def prepare(plan: Plan, state: State) -> None:
@@ -173,6 +189,8 @@ def explain(
         known[column] = computed and (known[over] or known[under])
     missing = _missing(tables, at, watermark, everybody)
     read = None if everybody is None else everybody.read
+    if everybody is not None and everybody.warming is not None:
+        missing |= _too_new(tables, everybody.warming.row > at)
     values = []
     for place, feature in enumerate(plan.customer_features[: tables.visible]):
         unseen = state is None and not (tables.reads_shared[place] and not tables.reads_own[place])
@@ -259,3 +277,15 @@ def _missing(
     read = None if everybody is None or everybody.at > at else everybody.read
     own, shared = (True if mark is None else tables.freshness < at - mark for mark in (watermark, read))
     return (tables.reads_own & own) | (tables.reads_shared & shared)
+
+
+def _too_new(
+    tables: RowTables, shared: NDArray[np.bool_], beside: NDArray[np.bool_] | None = None
+) -> NDArray[np.bool_]:
+    """Whether each column reads what is too new, given that of the shared ones; `beside`: of the row's."""
+    found = np.zeros(len(tables.defaults), dtype=np.bool_)
+    found[tables.shared] = shared
+    for *parts, column in tables.derived.reshape(-1, 3).tolist():
+        for part in parts:
+            found[column] |= found[part] if part >= 0 or beside is None else beside[-1 - part]
+    return found

@@ -17,6 +17,7 @@ from features.kernel.folding import BEHIND, FOLDED, LATE
 from features.plan import Plan
 from features.triggers import Fired, advance, next_wake, wake
 from stream.counters import Counters
+from stream.everybody import EverybodyKeeper
 from stream.letters import Teller, letter_message
 from stream.state_cache import Entry, StateCache
 from stream.taps import Poll
@@ -66,8 +67,10 @@ class BehaviourFold:
         cache: StateCache,
         counters: Counters,
         watermarks: Mapping[int, int],
+        everybody: EverybodyKeeper | None = None,
     ) -> None:
         self._plan = plan
+        self._everybody = everybody
         self._store = store
         self._partitions = partitions
         self._cache = cache
@@ -110,6 +113,8 @@ class BehaviourFold:
         """Fold a piece of the log in one compiled pass, then fire what its events fire, in log order."""
         if not events:
             return
+        if self._everybody is not None:
+            self._everybody.take(records, events)
         owner: dict[str, int] = {}
         owners = [owner.setdefault(event.customer, len(owner)) for event in events]
         customers = list(owner)

@@ -97,7 +97,7 @@ unless = { event = "call", within = "2 days" }
         ('["sum"]\nwindows = ["7d"]', '["max"]\nhalf_lives = ["7d"]', "as max has no half-life"),
         ('unit = "USD"', "", "unit: expected a text, found nothing"),
         ('meaning = "what was paid"', 'meaning = " "', "expected a text"),
-        ('unit = "USD"', 'unit = "USD"\nof = "offer"', "over everybody come with the next release"),
+        ('unit = "USD"', 'unit = "USD"\nof = "ofer"', "did you mean offer?"),
         ('unit = "USD"', 'unit = "USD"\nmatch = "kind"', "as match is given"),
         ('unit = "USD"', 'unit = "USD"\ndefault = { summ = 1 }', "did you mean sum?"),
         ('unit = "USD"', 'unit = "USD"\ndefault = "none"', "expected a number, found 'none'"),
