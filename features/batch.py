@@ -118,9 +118,11 @@ def _truths(condition: Expression, events: Sequence[Event]) -> Any:
     return condition.evaluate(env)[0]
 
 
-def _column(values: list[Any]) -> NDArray[Any]:
-    """Numbers as an array of numbers, NaN where one is missing; anything else as objects."""
+def _column(values: list[Any]) -> NDArray[Any] | None:
+    """Numbers as an array of numbers, NaN where one is missing; anything else as objects; None for none."""
     kinds = set(map(type, values))
+    if kinds == {type(None)}:
+        return None  # of what kind it would be, nobody can tell from the values
     if kinds == {int}:
         return np.array(values, dtype=np.int64)
     if kinds == {int, type(None)}:  # a contract takes none that a float would round
