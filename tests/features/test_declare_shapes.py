@@ -269,7 +269,7 @@ TWO = SPEND + SHARE + aggregate("of_kind", 'by = "kind"', 'match = "kind"')
         (aggregate("n", 'of = "global"', 'by = "kind"'), "expected no by, as it is one number for all"),
         (aggregate("n", 'of = "global"', 'match = "k"'), "expected no match, as it is one number for all"),
         (aggregate("n", 'of = "global"', "keys = 3"), "keys: expected by or distinct beside it"),
-        (aggregate("n", 'of = "global"', "ever = true"), "ever: expected windows only, as it counts over every"),
+        (aggregate("n", 'of = "global"', "ever = true"), "ever: expected windows only, as it counts over"),
         (
             aggregate("n", 'of = "global"', 'half_lives = ["1d"]'),
             "half_lives: expected windows only, as it counts over everybody, found 1d",
