@@ -57,6 +57,14 @@ def kept_of(values: Sequence[bytes | None]) -> Kept:
     return Kept(state, None if read is None else int(read), told, storage)
 
 
+def read_kept(redis: Any, partitions: int) -> list[Kept]:
+    """What a client's Redis keeps of everybody in so many partitions. Errors: `redis.RedisError`."""
+    pipeline = redis.pipeline(transaction=False)
+    for partition in range(partitions):
+        pipeline.hmget(everybody_key(partition), FIELDS)
+    return [kept_of(values) for values in pipeline.execute()]
+
+
 def fields_of(crowd: Plan, state: bytes, read: int | None, since: Mapping[str, int]) -> dict[str, Any]:
     """The hash of a state that was folded under `crowd`."""
     told = {"state": state, "since": msgspec.json.encode(since), "storage": pack(storage_of(crowd))}
