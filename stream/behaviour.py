@@ -103,8 +103,8 @@ class BehaviourStage:
         self._keep(effects.states)
         for partition, wakes in effects.wakes.items():
             self._store.set_wakes(partition, wakes)
-        if self._everybody is not None:
-            self._everybody.reach(effects.watermarks)
+        if self._everybody is not None and effects.watermarks:
+            self._everybody.before_watermarks()
         for partition, watermark in effects.watermarks.items():
             self._store.set_watermark(partition, watermark)
         for poll in polls:

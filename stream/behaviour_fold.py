@@ -95,6 +95,8 @@ class BehaviourFold:
                 events.append(item)
             else:
                 assert type(item) is Tick, "nothing else is on the log"
+                if self._everybody is not None:
+                    self._everybody.reach(record.partition, item.time)
                 if self._waits:
                     # Wake-ups come between the events before the tick and those behind it.
                     self._fold(records, events)

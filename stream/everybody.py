@@ -64,14 +64,18 @@ class EverybodyKeeper:
         if self._held > HELD:
             self._fold()
 
-    def reach(self, watermarks: Mapping[int, int]) -> None:
-        """Note up to when (ms) partitions have been read; all before has been taken."""
-        for partition, ms in watermarks.items():
-            kept = self._kept[partition]
-            since = {key: ms if begun == -1 else begun for key, begun in kept.since.items()}
-            self._kept[partition] = kept._replace(read=max(ms, kept.read or -1), since=since)
+    def reach(self, partition: int, ms: int) -> None:
+        """Note a tick: up to when (ms) the partition is read, once what stands before it is taken too."""
+        kept = self._kept[partition]
+        since = {key: ms if begun == -1 else begun for key, begun in kept.since.items()}
+        read = max(ms, -1 if kept.read is None else kept.read)
+        if (read, since) != (kept.read, kept.since):
+            self._kept[partition] = kept._replace(read=read, since=since)
             self._changed.add(partition)
-        if self._eager and watermarks:
+
+    def before_watermarks(self) -> None:
+        """Make durable what a watermark about to be written promises."""
+        if self._eager:
             self.flush()
 
     def flush(self) -> None:
