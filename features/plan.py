@@ -15,10 +15,8 @@ from features.declare_fields import event_names
 from features.expression import Expression, compile_expression
 from features.feature import SHARED, Aggregate, Feature, Of
 from features.kleene import Kind
+from features.memory import MEMORY_OF_EVERYBODY
 from features.plan_triggers import TriggerPlan, plan_triggers
-
-CROWD_MEMORY = 4_000_000
-"""Bytes that are kept of everybody in each partition of the log at most; past it detail is coarsened."""
 
 LAYOUT = 2
 """Of the state's bytes; a change makes older blobs unreadable, as the digest covers it."""
@@ -113,7 +111,7 @@ def _crowd(playbook: Playbook, row: Sequence[Feature], crossed: Sequence[Feature
     """The plan of what is counted over everybody: its rows hold what is stored, and derive nothing."""
     shared = tuple(each for each in playbook.aggregates if each.of in SHARED)
     alone = playbook._replace(
-        aggregates=shared, ratios=(), triggers=(), attributes=(), memory_bytes=CROWD_MEMORY
+        aggregates=shared, ratios=(), triggers=(), attributes=(), memory_bytes=MEMORY_OF_EVERYBODY
     )
     kept, picked = (
         [each._replace(hidden=False) for each in features if each.of in SHARED and each.derived is None]

@@ -170,7 +170,7 @@ def test_the_grocery_playbook_is_what_a_grocer_needs() -> None:
     # What the warehouse knows (attributes.toml) joins the row beside them.
     count = len(plan.customer_features) + len(plan.cross_features)
     live = [f for f in (*plan.customer_features, *plan.cross_features) if f.function != "attribute"]
-    assert len(live) == 300
+    assert len(live) == 328
     assert sum(feature.match is None for feature in live) >= 250
     assert [trigger.name for trigger in plan.playbook.triggers] == [
         "campaign_arrived",
