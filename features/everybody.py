@@ -17,8 +17,8 @@ from features.fold import decode, fold_batch, merge
 from features.plan import Plan
 from features.state import State
 
-AT_ONCE = 500
-"""Events that are folded in one pass: each cell they touch gets room for all of them."""
+AT_ONCE = 200
+"""Events that are folded in one pass: each of the many cells they touch gets room for all of them."""
 
 
 class Cut(NamedTuple):
