@@ -255,8 +255,8 @@ class FeastDoor:
         """`moments` (`customer_id`, `at` ms, what else it has) and a column for each feature, row for row.
 
         The rows are those of the log cut before `at`, with the attributes that counted then; the spine must
-        hold every (customer_id, at). What is counted over everybody comes from `past`: as a decision saw it
-        where a column `everybody` says so (`features.everybody.Cut.plain`), else as of `at`; without `past` it
+        hold every (customer_id, at). What is counted over everybody comes from `past`: as of `at`, or as a
+        decision saw it where a column `everybody` says so (`features.everybody.Cut.plain`); without `past` it
         is missing. Errors: `NotInSpine`.
         """
         self._refuse_strangers(moments)

@@ -56,6 +56,7 @@ class EverybodyRoom:
         self._line, self._plan, self._catalogue = line, plan, catalogue
         self._partitions, self._clock, self._metrics, self._now = partitions, clock, metrics, now
         self._refreshing = asyncio.Lock()
+        self._said = ""
         self.seen: Seen | None = None
 
     def behind(self, watermark: int | None) -> bool:
@@ -75,7 +76,9 @@ class EverybodyRoom:
                 self.seen = await asyncio.to_thread(self._compute, [kept_of(each) for each in told])
             except (BlobDamaged, UnknownPlan, ValueError) as error:
                 self._metrics.unreadable.inc()
-                log.warning("counts over everybody cannot be read: %s", error)
+                if str(error) != self._said:
+                    self._said = str(error)
+                    log.warning("counts over everybody cannot be read: %s", error)
 
     async def run(self) -> None:
         """Look again every second until cancelled."""

@@ -104,7 +104,7 @@ def test_what_counts_everybody_is_told_apart(capsys: pytest.CaptureFixture[str])
     show(Console(width=160), book, groups_of(book), defaultdict(tuple))
     text = capsys.readouterr().out
     assert "tills  basket_line.amount, of everybody" in text
-    assert "coupon_popular  coupon_redeemed, of an offer, by everybody, by coupon (the offer's id picks)" in text
+    assert "coupon_popular  coupon_redeemed, of an offer, by everybody, by coupon (the offer's id" in text
     assert "campaign_redeemed  coupon_redeemed, of a group of offers, by everybody, by campaign" in text
     assert "for each partition of the log, 4,000 kB at most" in text
     assert text.count(" in each partition of the log") == 9, "seven and two totals"
