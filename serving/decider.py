@@ -193,10 +193,9 @@ class Decider:
             return reply, problem
         # What cannot be read is missing, not empty: no watermark says so.
         attributes = self._attributes(fields, loaded[0] if loaded else [], when)
-        if self._everybody.behind(watermark):
-            await self._everybody.refresh()
+        seen = await self._everybody.catch_up(watermark)
         read_up_to = watermark if readable else None
-        return reply, Known(customer, state, read_up_to, when, attributes, mask, self._everybody.seen)
+        return reply, Known(customer, state, read_up_to, when, attributes, mask, seen)
 
     async def _open(self, blob: bytes) -> tuple[State, Mask]:
         try:

@@ -59,26 +59,38 @@ class EverybodyRoom:
         self._said = ""
         self.seen: Seen | None = None
 
-    def behind(self, watermark: int | None) -> bool:
-        """Whether a partition is known to be read further; in a replay a day may pass within a second."""
+    async def catch_up(self, watermark: int | None) -> Seen | None:
+        """What is known; in a replay, where a day passes in a second, read anew if a partition was read further.
+
+        Errors: `RedisAway`.
+        """
+        if self._behind(watermark):
+            async with self._refreshing:
+                if self._behind(watermark):  # whoever waited here before may have read it
+                    await self._refresh()
+        return self.seen
+
+    async def refresh(self) -> None:
+        """Read and compute anew. Errors: `RedisAway`."""
+        if self._plan.crowd is not None:
+            async with self._refreshing:
+                await self._refresh()
+
+    def _behind(self, watermark: int | None) -> bool:
         if self._clock == "wall" or watermark is None or self._plan.crowd is None:
             return False
         return self.seen is None or self.seen.cut.read < watermark
 
-    async def refresh(self) -> None:
-        """Read and compute anew. Errors: `RedisAway`."""
-        if self._plan.crowd is None:
-            return
-        async with self._refreshing:
-            asked = [("HMGET", everybody_key(partition), *FIELDS) for partition in range(self._partitions)]
-            told = await self._line.ask(*asked)
-            try:
-                self.seen = await asyncio.to_thread(self._compute, [kept_of(each) for each in told])
-            except (BlobDamaged, UnknownPlan, ValueError) as error:
-                self._metrics.unreadable.inc()
-                if str(error) != self._said:
-                    self._said = str(error)
-                    log.warning("counts over everybody cannot be read: %s", error)
+    async def _refresh(self) -> None:
+        asked = [("HMGET", everybody_key(partition), *FIELDS) for partition in range(self._partitions)]
+        told = await self._line.ask(*asked)
+        try:
+            self.seen = await asyncio.to_thread(self._compute, [kept_of(each) for each in told])
+        except (BlobDamaged, UnknownPlan, ValueError) as error:
+            self._metrics.unreadable.inc()
+            if str(error) != self._said:
+                self._said = str(error)
+                log.warning("counts over everybody cannot be read: %s", error)
 
     async def run(self) -> None:
         """Look again every second until cancelled."""
