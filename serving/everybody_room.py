@@ -60,7 +60,7 @@ class EverybodyRoom:
         self.seen: Seen | None = None
 
     async def catch_up(self, watermark: int | None) -> Seen | None:
-        """What is known; in a replay, where a day passes in a second, read anew if a partition was read further.
+        """What is known; in a replay, where days pass in seconds, read anew if a partition was read further.
 
         Errors: `RedisAway`.
         """

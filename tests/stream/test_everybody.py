@@ -3,7 +3,7 @@
 import signal
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from tests.stream.kiosk import (
     write_playbook,
 )
 from tests.stream.test_processes import finish, kill_when, number, running
+from tests.stream.test_workers import worker
 
 EVERYBODY = """
 [[aggregate]]
@@ -316,3 +317,31 @@ def test_counts_are_written_while_nothing_else_happens(
     applied = [State(whole(plan, n, events_of(log))).applied[n] for n, log in enumerate(logs)]
     assert cut.positions == tuple(applied)
     assert everybody.read == cut.read
+
+
+def test_more_workers_and_fewer_count_everybody_once(
+    setup: KioskSetup, bus: Bus, state: Any, plan: Plan
+) -> None:
+    logs = behaviour_log(days=30, customers=100, events_a_day=200)
+    third = len(logs[0]) // 3
+
+    def position() -> int:
+        return min(number(state, POSITIONS, str(n)) for n in range(PARTITIONS))
+
+    with ExitStack() as stack:
+        alone = stack.enter_context(worker(setup, "0/1"))
+        bus.publish(as_messages([log[:third] for log in logs]))
+        eventually(lambda: position() > 0)
+        alone.end(signal.SIGKILL)
+        both = [stack.enter_context(worker(setup, f"{n}/2")) for n in range(2)]
+        bus.publish(as_messages([log[third : 2 * third] for log in logs]))
+        eventually(lambda: position() == 2 * third - 1)
+        again = stack.enter_context(worker(setup, "0/1"))
+        both[0].end(signal.SIGTERM)
+        both[1].end(signal.SIGKILL)
+        bus.publish(as_messages([log[2 * third :] for log in logs]))
+        eventually(lambda: all(number(state, POSITIONS, str(n)) == len(logs[n]) - 1 for n in range(2)))
+        again.end(signal.SIGTERM)
+    found = read_kept(state, PARTITIONS)
+    for partition, log in enumerate(logs):
+        assert found[partition].state == whole(plan, partition, events_of(log))
