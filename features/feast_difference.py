@@ -8,6 +8,8 @@ from features.plan import Plan
 
 ROW_VIEW = "customer_features"
 SERVICE = "customer_row"
+OFFER_VIEW = "offer_features"
+OFFER_SERVICE = "offer_row"
 
 Described = dict[str, tuple[dict[str, str], dict[str, str]]]
 """View -> its fields with their types, its tags."""
@@ -37,7 +39,12 @@ def differences(before: Described, after: Described) -> list[str]:
             for tag in tags
             if view in before and was.get(tag) != tags[tag]
         ]
-    return lines if before else [*lines, f"+ service {SERVICE}"]
+    services = [] if before else [f"+ service {SERVICE}"]
+    if OFFER_VIEW in after and OFFER_VIEW not in before:
+        services.append(f"+ service {OFFER_SERVICE}")
+    if OFFER_VIEW in before and OFFER_VIEW not in after:
+        services.append(f"- service {OFFER_SERVICE}")
+    return [*lines, *services]
 
 
 def refuse_collisions(plan: Plan) -> None:

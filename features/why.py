@@ -16,13 +16,14 @@ from features.attribute import attribute_features
 from features.declare import features_of
 from features.declare_fields import event_names
 from features.duration import DAY
+from features.everybody import fold_everybody, late_of
 from features.expression import compile_expression
-from features.feature import Aggregate, Feature, stored
-from features.fold import FATES, Fate, State, empty, fold, fold_batch
+from features.feature import SHARED, Aggregate, Feature, stored
+from features.fold import FATES, Fate, State, empty, fold, fold_batch, merge
 from features.kernel.recent import DEGREE
 from features.let_go import LetGo, let_go
 from features.plan import Plan, compile_plan
-from features.row import cross, row
+from features.row import Everybody, cross, read_everybody, row
 
 CLOSE = 2e-6
 """Relative difference at which a sum of contributions is the row's float32."""
@@ -109,21 +110,49 @@ def feature_named(plan: Plan, name: str) -> Feature:
     return known[name]
 
 
-def why(plan: Plan, name: str, log: Sequence[Placed], at: int, watermark: int, key: str | None = None) -> Why:
+def sides_of(plan: Plan, feature: Feature) -> tuple[bool, bool]:
+    """Whether a feature, or what it is derived of, is counted of a customer, and over everybody."""
+    if feature.derived is None:
+        return feature.of not in SHARED, feature.of in SHARED
+    one, other = (sides_of(plan, feature_named(plan, name)) for name in feature.derived[:2])
+    return one[0] or other[0], one[1] or other[1]
+
+
+def why(
+    plan: Plan,
+    name: str,
+    log: Sequence[Placed],
+    at: int,
+    watermark: int,
+    key: str | None = None,
+    everybody: Sequence[Placed] = (),
+) -> Why:
     """What stands behind the feature at `at` (ms), from the customer's events of the log, in its order.
 
-    `key` picks the cell of a family. `watermark` (ms): up to when the log has been read.
-    Errors: `CannotSay` for an unknown feature, a family without key, or a number counted over everybody.
+    `key` picks the cell of a family. `watermark` (ms): up to when the log has been read. `everybody` are all
+    events of the log, in the order of each partition, for what is counted over everybody.
+    Errors: `CannotSay` for an unknown feature, or a family without key.
     """
     feature = feature_named(plan, name)
-    if feature.of not in ("customer", "pair"):
-        raise CannotSay(f"{name}: expected a feature of a customer, found one counted over everybody")
     if feature.match is not None and key is None:
         raise CannotSay(f"{name}: expected an offer, as its {feature.match} picks the key; give --offer")
     known = [each for each in log if each[2].time < at]
     state, fates = _folded(plan, known)
     fated = [(*each, fate) for each, fate in zip(known, fates, strict=True)]
-    return _why(plan, feature, state, fated, at, watermark, key)
+    crowd = None if plan.crowd is None else _crowd(plan.crowd, [e for e in everybody if e[2].time < at])
+    return _why(plan, feature, state, fated, at, watermark, key, crowd)
+
+
+def _crowd(crowd: Plan, log: Sequence[Placed]) -> tuple[State, list[Fated]]:
+    """Everybody's state, and what became of each event that concerns everybody."""
+    merged, fated = empty(crowd), list[Fated]()
+    for partition in sorted({each[0] for each in log}):
+        mine = [each for each in log if each[0] == partition and each[2].type in crowd.programs]
+        late = late_of([event.time for _, _, event in mine], -1, crowd.lateness_ms).tolist()
+        fated += [(*each, Fate.LATE if late else Fate.FOLDED) for each, late in zip(mine, late, strict=True)]
+        events, positions = [event for _, _, event in mine], [position for _, position, _ in mine]
+        merged = merge(crowd, merged, State(fold_everybody(crowd, None, events, partition, positions)))
+    return merged, fated
 
 
 def _folded(plan: Plan, log: Sequence[Placed]) -> tuple[State, list[Fate]]:
@@ -142,19 +171,23 @@ def _why(
     at: int,
     watermark: int,
     key: str | None,
+    crowd: tuple[State, Sequence[Fated]] | None,
 ) -> Why:
+    if feature.of in SHARED and feature.derived is None and crowd is not None and plan.crowd is not None:
+        return _why(plan.crowd, feature._replace(hidden=False), *crowd, at, watermark, key, None)
     missing = at - watermark > feature.freshness_ms
     if feature.match is None:
         key = None
     if feature.derived is not None:
         names = (feature.derived.numerator, feature.derived.denominator)
         parts = tuple(
-            _why(plan, feature_named(plan, each), state, fates, at, watermark, key) for each in names
+            _why(plan, feature_named(plan, each), state, fates, at, watermark, key, crowd) for each in names
         )
         top, bottom = (part.added for part in parts)
         empty_one = not bottom or bool(np.isnan(top) or np.isnan(bottom))
         added = feature.default if empty_one else feature.derived.factor * top / bottom
-        value = _read(plan, feature, state, at, key)
+        everybody = None if crowd is None else read_everybody(plan, crowd[0], at, at)
+        value = _read(plan, feature, state, at, key, everybody)
         return Why(feature, key, at, None, (), {}, parts, added, value, missing)
     aggregate = next(each for each in plan.playbook.aggregates if each.name == feature.aggregate)
     if feature.hidden:
@@ -310,14 +343,16 @@ def _number(value: Any) -> float:
     return float(value) if isinstance(value, int | float) else float("nan")
 
 
-def _read(plan: Plan, feature: Feature, state: State, at: int, key: str | None) -> float:
+def _read(
+    plan: Plan, feature: Feature, state: State, at: int, key: str | None, everybody: Everybody | None = None
+) -> float:
     """The feature as the row has it when the log has been read up to the instant."""
     if key is None:
         names = [each.name for each in plan.customer_features]
-        return float(row(plan, state, at, at)[names.index(feature.name)])
+        return float(row(plan, state, at, at, everybody)[names.index(feature.name)])
     names = [each.name for each in plan.cross_features]
     keys = {str(each.match): [key] for each in plan.cross_features}
-    return float(cross(plan, state, at, keys, at)[0, names.index(feature.name)])
+    return float(cross(plan, state, at, keys, at, everybody)[0, names.index(feature.name)])
 
 
 def _nearest(name: str, known: Mapping[str, Feature]) -> str:

@@ -29,6 +29,7 @@ from models.placement import BadContext
 from models.record import pack
 from models.scorer import Floats
 from models.scorers.blend import Blend
+from serving.everybody_room import EverybodyRoom, Seen
 from serving.ledger import Ledger, request_key
 from serving.messages import LONGEST_TEXT, DecisionAnswer, DecisionRequest, RankedOffer, When, instant
 from serving.metrics import Metrics
@@ -52,7 +53,7 @@ class Known(NamedTuple):
 
     `watermark` (ms) is how far the customer's partition is folded, None when that is not known or the
     state cannot be read: every value of behaviour is then missing. `attributes` are of batch tables; `at` is
-    the instant to decide for, `mask` what of the rows is warming.
+    the instant to decide for, `mask` what of the rows is warming, `seen` what is counted over everybody.
     """
 
     customer: str
@@ -61,6 +62,7 @@ class Known(NamedTuple):
     at: int
     attributes: Held
     mask: Mask
+    seen: Seen | None
 
 
 class Decided(NamedTuple):
@@ -93,6 +95,7 @@ class Decider:
         relay: Relay,
         shelf: ModelShelf,
         plans: PlanRoom,
+        everybody: EverybodyRoom,
         metrics: Metrics,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -103,7 +106,8 @@ class Decider:
         names = [table.name for table in self._tables]
         self._asked_beside: tuple[Command, ...] = (("HMGET", LOADED_KEY, *names),) if names else ()
         self._line, self._ledger, self._relay = line, ledger, relay
-        self._shelf, self._plans, self._metrics, self._now = shelf, plans, metrics, now
+        self._shelf, self._plans, self._everybody = shelf, plans, everybody
+        self._metrics, self._now = metrics, now
         self._aliases: OrderedDict[str, str] = OrderedDict()
 
     async def decide(self, ask: DecisionRequest, *, closed: bool = False) -> Decided:
@@ -189,7 +193,9 @@ class Decider:
             return reply, problem
         # What cannot be read is missing, not empty: no watermark says so.
         attributes = self._attributes(fields, loaded[0] if loaded else [], when)
-        return reply, Known(customer, state, watermark if readable else None, when, attributes, mask)
+        seen = await self._everybody.catch_up(watermark)
+        read_up_to = watermark if readable else None
+        return reply, Known(customer, state, read_up_to, when, attributes, mask, seen)
 
     async def _open(self, blob: bytes) -> tuple[State, Mask]:
         try:
@@ -243,9 +249,12 @@ class Decider:
         self, ask: DecisionRequest, request_id: str, known: Known, assortment: Assortment, closed: bool
     ) -> Decision:
         plan, state, at = self._plan, known.state, known.at
+        everybody = None if known.seen is None else known.seen.everybody
+        shared = None if known.seen is None else known.seen.offers[ask.placement]
 
         def cross_for(offers: Indices) -> Floats:
-            values = cross(plan, state, at, assortment.keys_of(offers), known.watermark)
+            keys, theirs = assortment.keys_of(offers), None if shared is None else shared[offers]
+            values = cross(plan, state, at, keys, known.watermark, everybody, theirs)
             return known.mask.on_cross(values, at)
 
         partition = partition_of(known.customer, self._partitions)
@@ -256,11 +265,13 @@ class Decider:
 
         def with_models(scorers: Blend) -> Decision:
             return decide(
-                request, ask.placement, self._catalogue, features, cross_for, scorers, at, folded=folded
+                *(request, ask.placement, self._catalogue, features, cross_for, scorers, at),
+                folded=folded,
+                everybody=None if known.seen is None else known.seen.cut.plain,
             )
 
         try:
-            features = full_row(plan, state, known.attributes, at, known.watermark)
+            features = full_row(plan, state, known.attributes, at, known.watermark, everybody)
             features = known.mask.on_row(features, at)
             try:
                 return with_models(self._shelf.blend(ask.placement))

@@ -22,6 +22,7 @@ from stream.behaviour_fold import BehaviourFold
 from stream.bus_source import BusSource, Cursor, Place
 from stream.counters import Counters
 from stream.engine import run_flow
+from stream.everybody import EverybodyKeeper
 from stream.graft import Grafter
 from stream.lease import Guard, Leases, nobody_else, while_held
 from stream.outlet import Outlet, ends
@@ -44,6 +45,7 @@ log = logging.getLogger("kairos.behaviour")
 
 class BehaviourStage:
     """Makes what a micro-batch comes to durable: triggers, states, wake-ups, watermarks, in that order.
+    What is counted over everybody becomes durable right before the positions.
 
     Whatever moment a crash picks, reading on from an earlier position gives the same states; a trigger
     published just before it is published again, under the same id. Partitions share nothing but Redis:
@@ -63,6 +65,7 @@ class BehaviourStage:
         guard: Guard = nobody_else,
         cache: StateCache | None = None,
         grafter: Grafter | None = None,
+        everybody: EverybodyKeeper | None = None,
     ) -> None:
         self._plan = plan
         self._folding = folding
@@ -75,6 +78,7 @@ class BehaviourStage:
         self._guard = guard
         self._cache = cache
         self._grafter = grafter
+        self._everybody = everybody
 
     def take(self, polls: list[Poll]) -> None:
         """Fold what was read; durable on return."""
@@ -101,6 +105,8 @@ class BehaviourStage:
         self._keep(effects.states)
         for partition, wakes in effects.wakes.items():
             self._store.set_wakes(partition, wakes)
+        if self._everybody is not None and effects.watermarks:
+            self._everybody.before_watermarks()
         for partition, watermark in effects.watermarks.items():
             self._store.set_watermark(partition, watermark)
         for poll in polls:
@@ -125,6 +131,8 @@ class BehaviourStage:
         return persist(lambda: self._bus.last(BEHAVIOUR, partition), "asking the bus its end", self._stop)
 
     def _flush(self) -> None:
+        if self._everybody is not None:
+            self._everybody.flush()
         beside = {POSITIONS: {str(partition): position for partition, position in self._done.items()}}
 
         def flush() -> None:
@@ -176,10 +184,15 @@ def _fold(setup: Setup, stop: threading.Event, worker: Worker, plan: Plan, bus: 
     record = persist(lambda: begin(redis, plan, mine, done, watermarks), "telling our plan", stop)
     reader = SwappingReader(redis, plan, record, setup.partitions)
     swapping = SwappingStore(store, reader, stop)
-    folding = BehaviourFold(plan, swapping, setup.partitions, cache, counters, watermarks)
+    everybody = None
+    if plan.crowd is not None:
+        shared = (redis, plan.crowd, mine, done, watermarks, stop, leases.guard)
+        everybody = EverybodyKeeper(*shared, eager=setup.clock == "events")
+    folding = BehaviourFold(plan, swapping, setup.partitions, cache, counters, watermarks, everybody)
     grafter = Grafter(redis, setup.project, plan, mine, reader, cache, counters, leases.guard)
     stage = BehaviourStage(
-        plan, folding, store, outlet, counters, bus, stop, done, leases.guard, cache, grafter
+        *(plan, folding, store, outlet, counters, bus, stop, done, leases.guard, cache, grafter),
+        everybody,
     )
     log.info(
         "%s: reading %s (partitions %s of %d) from %s into %s, plan %s of %s, %d features",
@@ -187,8 +200,8 @@ def _fold(setup: Setup, stop: threading.Event, worker: Worker, plan: Plan, bus: 
         *(plan.digest, playbook.name, len(plan.customer_features) + len(plan.cross_features)),
     )
     source = BusSource(bus, [(BEHAVIOUR, partition) for partition in mine], stop, cursor=_cursor(done))
-    # Redis says where to go on, so what the engine keeps is for this process alone: whoever was stopped in the
-    # middle of a transaction, and wakes up later, must not keep the one that took over from its own files.
+    # Redis says where to go on, so what the engine keeps is for this process alone: whoever was stopped in
+    # the middle of a transaction must not keep the one that takes over from files of its own.
     positions = setup.run_dir / "positions" / worker.folder
     shutil.rmtree(positions, ignore_errors=True)
     positions = positions / str(os.getpid())

@@ -23,6 +23,7 @@ from features.state import parts_of
 from features.trigger_rows import TriggerRows
 from features.triggers import Fired, advance, next_wake, wake
 from stream.counters import Counters
+from stream.everybody import EverybodyKeeper
 from stream.letters import Teller, letter_message
 from stream.state_cache import UNREAD, Entry, StateCache, newest_of
 from stream.taps import Poll
@@ -80,8 +81,10 @@ class BehaviourFold:
         cache: StateCache,
         counters: Counters,
         watermarks: Mapping[int, int],
+        everybody: EverybodyKeeper | None = None,
     ) -> None:
         self._plan = plan
+        self._everybody = everybody
         self._store = store
         self._partitions = partitions
         self._cache = cache
@@ -100,6 +103,8 @@ class BehaviourFold:
         self._effects = Effects([], {}, {}, {})
         records = [record for poll in polls for record in poll.records]
         log = self._reader.read([record.value for record in records])
+        if self._everybody is not None:
+            self._everybody.take(records)
         self._partitions_of = np.array([record.partition for record in records], dtype=np.int64)
         self._positions_of = np.array([record.position for record in records], dtype=np.int64)
         done = 0
@@ -111,6 +116,8 @@ class BehaviourFold:
                 self._wake(records[row], int(log.times[row]))
             else:
                 self._pass(records[row], int(log.times[row]))
+            if self._everybody is not None:
+                self._everybody.reach(records[row].partition, int(log.times[row]))
         self._fold(log, records, done, len(records))
         self._cache.shrink()
         self._counters.add("states_written", len(self._effects.states))

@@ -118,8 +118,8 @@ def judge(
     flags).
 
     `held` events are recent in the state at `start` of `buf`, if it is known at all. With `in_rows` they are
-    in rows already, and those taken go there too. `n_marks` ids of settled events are in scratch, and those of
-    recent events go there as these are settled; below 0 none are, and nothing will be settled.
+    in rows already, and those taken go there too. `n_marks` ids of settled events are in scratch, and those
+    of recent events go there as these are settled; below 0 none are, and nothing will be settled.
     """
     events = arrivals.events
     taken, flags, fresh = int64(0), int64(0), int64(0)

@@ -96,3 +96,12 @@ def test_a_derived_value_says_whether_it_was_computed() -> None:
     assert status(bare(1, NOON), call(2, NOON)) == ("known", 1.0)
     assert {v.status for v in explain(p, empty(p), at, at)} == {"empty"}
     assert {v.status for v in explain(p, None, at, at)} == {"unseen"}
+
+
+def test_a_field_that_a_whole_batch_lacks_is_unknown_and_folds_on() -> None:
+    plan = rich()
+    events = [bare(n, NOON + n, amount=10_000, label="a") for n in range(2 * FEW)]
+    names = [feature.name for feature in plan.customer_features]
+    values = row(plan, folded(plan, events), NOON + HOUR, NOON + HOUR)
+    assert values[names.index("gifts_count_ever")] == 0
+    assert values[names.index("lately_count_1d")] == 2 * FEW

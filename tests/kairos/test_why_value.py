@@ -21,6 +21,25 @@ from tests.stream.kiosk import DAY, HOUR, MONDAY, write_playbook
 WHO = mint("card", "1")
 OTHER = next(who for n in range(99) if partition_of(who := mint("card", f"x{n}"), 2) == partition_of(WHO, 2))
 
+SHARED = """
+[[aggregate]]
+name = "shop"
+of = "global"
+event = "purchase"
+value = "amount"
+functions = ["sum"]
+windows = ["7d"]
+unit = "USD"
+meaning = "what everybody pays"
+
+[[ratio]]
+name = "of_the_shop"
+numerator = "spend_sum_7d"
+denominator = "shop_sum_7d"
+unit = "share"
+meaning = "this customer's part of the shop"
+"""
+
 
 def bought(ident: str, at: int, amount: int, kind: str = "soup", who: str = WHO) -> Event:
     return Event("purchase", ident, at, who, {"amount": amount, "kind": kind, "note": None})
@@ -130,3 +149,23 @@ def test_what_is_not_known_is_said_with_the_nearest(
     asked = {"customer": WHO, "feature": "spend_sum_7d", "at": None, "offer": None} | changed
     with pytest.raises(CannotSay, match=said):
         run(settings, **asked, as_json=False)  # type: ignore[arg-type]
+
+
+def test_what_everybody_does_is_told_without_a_customer(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    declared = settings.playbook / "playbook.toml"
+    declared.write_text(declared.read_text() + SHARED)
+    at = str(MONDAY + 2 * DAY)
+    for customer in ("everybody", "card:1"):
+        assert run(settings, customer=customer, feature="shop_sum_7d", at=at, offer=None, as_json=True) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert (told["customer"], told["value"], told["missing"]) == ("everybody", 15.0, True)
+        assert [each["id"] for each in told["events"]] == ["a", "a", "not mine", "b"], "a repeat counts twice"
+        assert told["left_out"] == {"late": 1}
+    asked = {"feature": "of_the_shop", "at": at, "offer": None}
+    assert run(settings, customer="card:1", **asked, as_json=False) == 0  # type: ignore[arg-type]
+    said = " ".join(capsys.readouterr().out.split())
+    assert "= 1 x spend_sum_7d / shop_sum_7d = 1 x 8.5 / 15" in said
+    with pytest.raises(CannotSay, match="customer: expected a known one, found 'everybody'"):
+        run(settings, customer="everybody", **asked, as_json=False)  # type: ignore[arg-type]
