@@ -104,9 +104,9 @@ def fold_states(
     starts[n + 1] of `buf`, empty for none; its settled part is in `behind`, and is needed only where so many
     events have gathered or a trigger reads. Its events are rows groups[n] to groups[n + 1] of `events`, their
     words in `flat`. What became of each goes to `fates`; of those that ask, the row just after them at
-    `probed` columns to `probes`. The new parts go to `written` and `settled`, where each begins to `out_starts`
-    and `settled_starts`; a settled part of no bytes stays as it was. `fixed` (of `fixed_size` words), `row` (a
-    copy of `defaults`), `positions` (for two words a partition) and the others are scratch.
+    `probed` columns to `probes`. The new parts go to `written` and `settled`, where each begins to
+    `out_starts` and `settled_starts`; a settled part of no bytes stays as it was. `fixed` (of `fixed_size`
+    words), `row` (a copy of `defaults`), `positions` (for two words a partition) and the others are scratch.
     """
     count, n_banks = starts.size - 1, banks.size // BANK_COLUMNS
     bound, digest, most = limits[LIMIT_BOUND], limits[LIMIT_DIGEST], limits[LIMIT_MOST]
