@@ -247,7 +247,7 @@ class MemoryStore:
             self.effect()  # a pipeline may be cut anywhere
             recent, settled = parts_of(blob) if isinstance(blob, bytes) else blob
             if settled is None:
-                _, settled = parts_of(self.blobs[customer])
+                _, settled = parts_of(self.blobs[customer]) if customer in self.blobs else (b"", b"")
             self.blobs[customer] = (recent or b"") + settled
 
     def watermarks(self) -> dict[int, int]:
