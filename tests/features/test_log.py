@@ -191,8 +191,9 @@ def test_damage_is_an_error_or_what_is_left_is_read(plan: Plan, items: list[Even
         assert log.event(1) == item
 
 
-def test_a_record_of_nothing_is_damage(plan: Plan) -> None:
-    for raw in (b"", b"\x96", b"\x96\xa1e", b"\x92\xa1t"):
+def test_a_record_with_too_little_or_too_much_is_damage(plan: Plan) -> None:
+    longer = [encode(Tick(5)) + b"\0", encode(Event("bought", "1", 5, "c", {})) + b"\0"]
+    for raw in (b"", b"\x96", b"\x96\xa1e", b"\x92\xa1t", *longer):
         with pytest.raises(msgspec.DecodeError):
             LogReader(plan).read([raw])
     assert len(LogReader(plan).read([])) == 0
