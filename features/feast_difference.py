@@ -2,7 +2,7 @@
 
 from events.faults import Refusal
 from features.attribute_fields import columns_of
-from features.feast_store import BLOB_FIELD, FEATURE, JOIN_KEY, VIEW, field_of
+from features.feast_store import FEATURES, FIELDS, JOIN_KEY, VIEW, field_of
 from features.full_row import full_features
 from features.plan import Plan
 
@@ -53,7 +53,7 @@ def refuse_collisions(plan: Plan) -> None:
     Errors: `FieldsCollide`.
     """
     kept = [(table.name, name) for table in plan.playbook.attributes for name, _ in columns_of(table)]
-    owners = {BLOB_FIELD: f"{VIEW}:{FEATURE}"}
+    owners = {field: f"{VIEW}:{name}" for field, name in zip(FIELDS, FEATURES, strict=True)}
     for view, name in [*kept, *((ROW_VIEW, feature.name) for feature in full_features(plan))]:
         field = field_of(view, name)
         if field in owners:

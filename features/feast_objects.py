@@ -38,7 +38,7 @@ from features.feast_difference import (
     differences,
     refuse_collisions,
 )
-from features.feast_store import FEATURE, JOIN_KEY, VIEW, WATERMARKS_KEY
+from features.feast_store import FEATURES, JOIN_KEY, VIEW, WATERMARKS_KEY
 from features.feast_view import EVERYBODY, NEVER, loaded_name, offer_features, offer_keys
 from features.full_row import full_features
 from features.plan import Plan
@@ -147,7 +147,10 @@ class FeastDoor:
         state = FeatureView(
             name=VIEW,
             entities=[customer],
-            schema=[Field(name=JOIN_KEY, dtype=feast.types.String), Field(name=FEATURE, dtype=Bytes)],
+            schema=[
+                Field(name=JOIN_KEY, dtype=feast.types.String),
+                *(Field(name=name, dtype=Bytes) for name in FEATURES),
+            ],
             source=source,
             description="the folded state of a customer, written by the stream",
         )

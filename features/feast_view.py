@@ -50,19 +50,20 @@ def loaded_name(table: str) -> str:
 
 
 def columns(folder: str, digest: str, inputs: Mapping[str, Sequence[Any]]) -> dict[str, list[np.float32]]:
-    """Rows as columns of float32: `inputs` holds lists `blob`, `as_of` and `watermark` (ms, or `NEVER`).
+    """Rows as columns of float32: `inputs` holds lists `recent` and `settled` (the parts of each state),
+    `as_of` and `watermark` (ms, or `NEVER`).
 
     Of each table of attributes it holds the columns of its view and its `loaded_name`, and under `EVERYBODY`
-    what is counted over everybody, where the plan counts anything so. A customer without a
-    blob is unseen; of one whose state the stream has not taken over yet after a change of the playbook, every
-    value of behaviour is missing. Errors: `BlobDamaged`, and those of `full_row`.
+    what is counted over everybody, where the plan counts anything so. A customer without a state is unseen;
+    of one whose state the stream has not taken over yet after a change of the playbook, every value of
+    behaviour is missing. Errors: `BlobDamaged`, and those of `full_row`.
     """
     plan = plan_of(folder, digest)
     rows = []
-    for place, blob in enumerate(inputs["blob"]):
+    for place, (recent, settled) in enumerate(zip(inputs["recent"], inputs["settled"], strict=True)):
         as_of, watermark = int(inputs["as_of"][place]), int(inputs["watermark"][place])
         try:
-            state = None if not blob or blob == _SAMPLE else decode(plan, blob)
+            state = None if not recent or recent == _SAMPLE else decode(plan, recent + (settled or b""))
         except UnknownPlan:
             state, watermark = None, NEVER
         held = _held(plan, inputs, place)

@@ -11,10 +11,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from features.batch import hash_key
-from features.kernel.looking import read_cross, read_row
-from features.kernel.reading import derive, derive_rows
+from features.kernel.layout import LIMIT_WIDEST, MOST_RECENT, ROW_WORDS
+from features.kernel.looking import read_cross, read_row, read_size
+from features.kernel.reading import derive
+from features.kernel.scratch import FULL_CELLS
+from features.kernel.slate import spread
+from features.offer_keys import OfferKeys, offer_keys
 from features.plan import Plan, RowTables
+from features.room import ROOM
 from features.state import State
 
 Floats = NDArray[np.float32]
@@ -93,40 +97,50 @@ def cross(
     plan: Plan,
     state: State | None,
     at: int,
-    keys: Mapping[str, Sequence[str]],
+    keys: OfferKeys | Mapping[str, Sequence[str]],
     watermark: int | None,
     everybody: Everybody | None = None,
     shared: _Doubles | None = None,
 ) -> Floats:
     """The cross features of n offers at `at` (ms), float32 (n, C), in the order of `plan.cross_features`.
 
-    `keys[match][i]` is the attribute `match` of offer i; a match that is not in `keys` reads as empty.
-    `shared` is what `counted` says of these offers, if it has been asked already.
-    Errors: `StateAhead`; ValueError when the lists of keys differ in length.
+    `keys[match][i]` is the attribute `match` of offer i; a match that is not in `keys` reads as empty. Who
+    asks for the same offers again hands `features.offer_keys`, made once, and as `shared` what `counted` says
+    of these offers; a mapping is asked for that here.
+    Errors: `StateAhead`; ValueError when the lists of keys differ in length, or are of another plan.
     """
-    lengths = {len(each) for each in keys.values()}
-    if len(lengths) > 1:
-        raise ValueError(f"keys of offers: expected lists of one length, found lengths {sorted(lengths)}")
-    count = lengths.pop() if lengths else 0
     tables = plan.cross_tables
-    values = np.tile(tables.defaults, (count, 1))
+    if isinstance(keys, OfferKeys):
+        if keys.matches != plan.tables.matches:
+            raise ValueError(
+                f"keys of offers: expected those of {plan.tables.matches}, which plan {plan.digest} matches, "
+                f"found those of {keys.matches}; lay them out again for this plan"
+            )
+        laid = keys
+    else:
+        if shared is None and everybody is not None and len(tables.shared):
+            shared = counted(plan, everybody, keys)
+        own = {match: each for match, each in keys.items() if match in plan.tables.matches}
+        laid = offer_keys(plan.tables.matches, own, max(map(len, keys.values()), default=0))
+    rows = np.tile(tables.defaults, (len(laid.keys), 1)).ravel()
     if state is not None:
         _refuse_past(state, at)
-        _read_keys(plan, state, at, keys, values)
-    if len(tables.shared):
-        if shared is None and everybody is not None:
-            shared = counted(plan, everybody, keys)
-        values[:, tables.shared] = np.nan if shared is None else shared
-    if len(tables.factors):
-        beside = whole_row(plan, state, at, everybody) if (tables.derived < 0).any() else tables.defaults
-        count_derived = len(tables.factors)
-        derive_rows(tables.derived, tables.factors, count_derived, tables.defaults, values.ravel(), beside)
-    _say_missing(tables, values)
-    values[:, _missing(tables, at, watermark, everybody)] = np.nan
+        _read_keys(plan, state, at, laid, rows)
+    beside = whole_row(plan, state, at, everybody) if tables.beside else tables.defaults
+    missing = _missing(tables, at, watermark, everybody)
     if everybody is not None and everybody.warming is not None:
         row_too = _too_new(plan.row_tables, everybody.warming.row > at)
-        values[:, _too_new(tables, everybody.warming.cross > at, row_too)] = np.nan
-    return values[:, : tables.visible].astype(np.float32)
+        missing |= _too_new(tables, everybody.warming.cross > at, row_too)
+    if shared is None:
+        shared = np.full((laid.offers, len(tables.shared)), np.nan)
+    values = np.empty((laid.offers, tables.visible), dtype=np.float32)
+    spread(
+        *(rows, laid.picks.ravel(), plan.match_of, len(laid.matches)),
+        *(np.ascontiguousarray(shared).ravel(), tables.shared),
+        *(tables.derived, tables.factors, tables.defaults, beside, missing.view(np.uint8), tables.visible),
+        values.ravel(),
+    )
+    return values
 
 
 def counted(plan: Plan, everybody: Everybody, keys: Mapping[str, Sequence[str]]) -> _Doubles:
@@ -135,12 +149,18 @@ def counted(plan: Plan, everybody: Everybody, keys: Mapping[str, Sequence[str]])
     `keys` are those of `cross`. What a family has let go is infinite here, and missing in a row.
     """
     assert plan.crowd is not None, "only a plan that counts over everybody has such columns"
-    count = max((len(each) for each in keys.values()), default=0)
-    values = np.tile(plan.crowd.cross_tables.defaults, (count, 1))
-    state = everybody.state
+    crowd, state = plan.crowd, everybody.state
+    defaults, matches = crowd.cross_tables.defaults, crowd.tables.matches
+    own = {match: each for match, each in keys.items() if match in matches}
+    laid = offer_keys(matches, own, max(map(len, keys.values()), default=0))
+    rows = np.tile(defaults, (len(laid.keys) + 1, 1))  # the last is for offers without a key
     if state is not None:
-        _read_keys(plan.crowd, state, max(everybody.at, state.newest + 1), keys, values)
-    return values
+        _read_keys(crowd, state, max(everybody.at, state.newest + 1), laid, rows.ravel())
+        rows[-1] = defaults
+    columns = np.arange(len(defaults))
+    if not len(matches):
+        return np.tile(defaults, (laid.offers, 1))
+    return np.asarray(rows[laid.picks[:, crowd.match_of], columns])
 
 
 def read_everybody(
@@ -228,41 +248,27 @@ def whole_row(plan: Plan, state: State | None, at: int, everybody: Everybody | N
 
 def _read(plan: Plan, state: State, at: int, values: _Doubles) -> None:
     buf = np.frombuffer(state.blob, dtype=np.uint8)
-    read_row(*plan.tables[:4], buf, at, values)
+    scratch = _scratch(plan)
+    while not read_row(*plan.tables[:4], plan.steps, plan.types, buf, at, values, *scratch, ROOM.loaded):
+        ROOM.grow(FULL_CELLS)
 
 
-def _read_keys(
-    plan: Plan, state: State, at: int, keys: Mapping[str, Sequence[str]], values: _Doubles
-) -> None:
-    """Read each key once, however many offers pick it, and give each offer what its own keys read."""
-    matches = plan.tables.matches
-    ranges, sorted_keys, picks = [0], [], []
-    for match in matches:
-        hashed = np.array([hash_key(key) for key in keys.get(match, ())], dtype=np.int64)
-        different, inverse = np.unique(hashed, return_inverse=True)
-        picks.append(ranges[-1] + inverse)
-        ranges.append(ranges[-1] + len(different))
-        sorted_keys.append(different)
-    if ranges[-1] == 0:
-        return
-    rows = np.tile(plan.cross_tables.defaults, (ranges[-1], 1))
+def _scratch(plan: Plan) -> tuple[NDArray[np.int64], int]:
+    """Scratch for reading, and the words of a recent event in it."""
+    stride = ROW_WORDS + int(plan.limits[LIMIT_WIDEST])
+    most, banks = MOST_RECENT, len(plan.banks)
+    return np.empty(read_size(banks, most, stride, plan.most_steps), dtype=np.int64), stride
+
+
+def _read_keys(plan: Plan, state: State, at: int, keys: OfferKeys, rows: _Doubles) -> None:
+    """Read each key once, however many offers pick it: key n to row n."""
     buf = np.frombuffer(state.blob, dtype=np.uint8)
-    places = np.array(ranges, dtype=np.int64)
-    read_cross(*plan.tables[:4], buf, at, np.concatenate(sorted_keys), places, rows.ravel(), rows.shape[1])
-    for match, pick in zip(matches, picks, strict=True):
-        if match in keys:
-            mine = plan.match_columns[match]
-            values[:, mine] = rows[np.ix_(pick, mine)]
-
-
-def _say_missing(tables: RowTables, values: _Doubles) -> None:
-    """Make what a family has let go, and what is derived of it, missing rather than a default."""
-    let_go = np.isinf(values)
-    if not let_go.any():
-        return
-    for over, under, column in tables.derived.reshape(-1, 3).tolist():
-        let_go[:, column] = let_go[:, over] | (under >= 0 and let_go[:, under])
-    values[let_go] = np.nan
+    width, scratch = len(plan.cross_tables.defaults), _scratch(plan)
+    while not read_cross(
+        *plan.tables[:4], plan.steps, plan.types, buf, at, keys.keys, keys.ranges, rows, width,
+        *scratch, ROOM.loaded,
+    ):  # fmt: skip
+        ROOM.grow(FULL_CELLS)
 
 
 def _missing(

@@ -20,6 +20,8 @@ from features.everybody import fold_everybody, late_of
 from features.expression import compile_expression
 from features.feature import SHARED, Aggregate, Feature, stored
 from features.fold import FATES, Fate, State, empty, fold, fold_batch, merge
+from features.kernel.recent import DEGREE
+from features.let_go import LetGo, let_go
 from features.plan import Plan, compile_plan
 from features.row import Everybody, cross, read_everybody, row
 
@@ -60,6 +62,7 @@ class Why(NamedTuple):
     `since` is the first instant (ms) whose events count, None when all do: a window's edge as its tiles have
     it. `added` is what the contributions come to, `left_out` counts events of the same type that do not
     count, by reason. A ratio, a share or a trend has its numerator and denominator in `parts` instead.
+    `let_go` is what a state that reached its bounds does not keep for this number.
     """
 
     feature: Feature
@@ -72,6 +75,7 @@ class Why(NamedTuple):
     added: float
     value: float
     missing: bool
+    let_go: tuple[LetGo, ...] = ()
 
     @property
     def agrees(self) -> bool:
@@ -81,6 +85,12 @@ class Why(NamedTuple):
         # A float32 is as fine as its size, and a sum as its largest part.
         size = max([1.0, abs(self.value), *(abs(each.part) for each in self.contributions)])
         return abs(self.added - self.value) <= CLOSE * size
+
+    @property
+    def accounted(self) -> bool:
+        """Whether the value is what its events come to, or what was let go explains why it is not."""
+        explained = any(each.explains for each in self.let_go)
+        return self.agrees or explained or any(not each.agrees and each.accounted for each in self.parts)
 
 
 def feature_named(plan: Plan, name: str) -> Feature:
@@ -149,7 +159,7 @@ def _folded(plan: Plan, log: Sequence[Placed]) -> tuple[State, list[Fate]]:
     """The state of one customer's events, and what became of each."""
     events = [event for _, _, event in log]
     places = [[partition for partition, _, _ in log], [position for _, position, _ in log]]
-    folded = fold_batch(plan, [empty(plan).blob], events, [0] * len(events), *places)
+    folded = fold_batch(plan, [None], events, [0] * len(events), *places)
     return State(folded.blobs[0]), [FATES[fate] for fate in folded.fates.tolist()]
 
 
@@ -183,20 +193,25 @@ def _why(
     if feature.hidden:
         plan, state = _shown(plan, aggregate, fates)
     taken, left_out = _taken(plan, aggregate, fates, key)
-    since = None if feature.window_ms is None else _edge(plan, feature, taken, at, key)
+    since = None if feature.window_ms is None else _edge(plan, feature, state.degree, taken, at, key)
     if since is not None:
         outside = sum(event.time < since for _, _, event in taken)
         left_out |= {"outside the window": outside} if outside else {}
         taken = [each for each in taken if each[2].time >= since]
     contributions, added = _contributions(plan, aggregate, feature, taken, at)
     value = _read(plan, feature, state, at, key)
-    return Why(feature, key, at, since, contributions, left_out, (), added, value, missing)
+    gone = let_go(plan, state, aggregate, feature, key, value, [each.event for each in contributions])
+    return Why(feature, key, at, since, contributions, left_out, (), added, value, missing, gone)
 
 
 def _shown(plan: Plan, aggregate: Aggregate, fates: Sequence[Fated]) -> tuple[Plan, State]:
     """A plan in whose rows the aggregate's hidden features stand, and the customer's state under it."""
-    shown = aggregate._replace(declared=aggregate.functions)
-    plan = compile_plan(plan.playbook._replace(aggregates=(shown,), ratios=(), triggers=()))
+    # All the others stay: what a state lets go to keep within its bounds hangs on the whole of it.
+    aggregates = tuple(
+        each._replace(declared=each.functions) if each is aggregate else each
+        for each in plan.playbook.aggregates
+    )
+    plan = compile_plan(plan.playbook._replace(aggregates=aggregates, ratios=(), triggers=()))
     state, _ = _folded(plan, [each[:3] for each in fates if each[3] is Fate.FOLDED])
     return plan, state
 
@@ -229,8 +244,13 @@ def _taken(
     return taken, dict(left)
 
 
-def _edge(plan: Plan, feature: Feature, taken: Sequence[Placed], at: int, key: str | None) -> int:
-    """The first instant (ms) whose events the window counts, found by reading states of one event."""
+def _edge(
+    plan: Plan, feature: Feature, degree: int, taken: Sequence[Placed], at: int, key: str | None
+) -> int:
+    """The first instant (ms) whose events the window counts, found by reading states of one event.
+
+    They are read as coarsened as the customer's own state, to `degree`.
+    """
     assert feature.window_ms is not None
     plain = at - feature.window_ms
     blank = _read(plan, feature, empty(plan), at, key)
@@ -238,6 +258,7 @@ def _edge(plan: Plan, feature: Feature, taken: Sequence[Placed], at: int, key: s
     def counts(event: Event, time: int) -> bool:
         state = empty(plan)
         fold(plan, state, Event(event.type, event.id, time, event.customer, event.fields), 0, 0)
+        state.become(state.recent[:DEGREE] + bytes([degree]) + state.recent[DEGREE + 1 :], state.settled)
         found = _read(plan, feature, state, at, key)
         return not np.array_equal(found, blank, equal_nan=True)
 
@@ -245,8 +266,7 @@ def _edge(plan: Plan, feature: Feature, taken: Sequence[Placed], at: int, key: s
     probe = next((event for _, _, event in reversed(taken) if counts(event, at - 1)), None)
     if probe is None:
         return plain
-    slack = feature.window_ms // 50 + 1
-    out, inside = plain - slack, at - 1
+    out, inside = plain - feature.window_ms, at - 1
     while inside - out > 1:
         middle = (out + inside) // 2
         if counts(probe, middle):

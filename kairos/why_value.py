@@ -37,8 +37,9 @@ def run(
 ) -> int:
     """Print the events behind `feature` of `customer` (a minted id, or `kind:value`); 0 when they add up.
 
-    1 when they do not. Of what is counted over everybody the customer may be `everybody`. Errors: `CannotSay`
-    for an unknown customer or feature, or an instant that is none.
+    0 too when what the state has let go explains why they do not, else 1. Of what is counted over everybody
+    the customer may be `everybody`.
+    Errors: `CannotSay` for an unknown customer or feature, or an instant that is none.
     """
     plan = compile_plan(load_playbook(settings.playbook))
     asked = feature_named(plan, feature)
@@ -62,7 +63,7 @@ def run(
         print(orjson.dumps(_plain(known, found), option=orjson.OPT_INDENT_2).decode())
     else:
         _print(Console(highlight=False, markup=False), known, found)
-    return 0 if found.agrees else 1
+    return 0 if found.accounted else 1
 
 
 def _log(bus: Bus, settings: Settings, reference: str) -> tuple[str, list[Placed], int]:
@@ -169,6 +170,7 @@ def _plain(customer: str, found: Why) -> dict[str, Any]:
         "added": _number(found.added),
         "adds_up": found.agrees,
         "missing": found.missing,
+        "let_go": [each._asdict() for each in found.let_go],
         "left_out": dict(found.left_out),
     }
     if feature.derived is not None:
@@ -224,7 +226,10 @@ def _print(console: Console, customer: str, found: Why, indent: str = "") -> Non
             f"{indent}  counted from {render_time(found.since)} on: the window of "
             f"{render_duration(feature.window_ms)}, its edge {abs(off) / feature.window_ms:.2%} "
             f"{'late' if off > 0 else 'early'}, as windows are kept in tiles of at most 1 %"
+            + (" when nothing was let go" if any(each.kind == "tiles" for each in found.let_go) else "")
         )
+    for each in found.let_go:
+        console.print(f"{indent}  let go: {each.what}; {each.means}", soft_wrap=True)
     if found.contributions:
         console.print(_table(found))
     for reason, count in found.left_out.items():
@@ -254,12 +259,15 @@ def _table(found: Why) -> Table:
 
 def _said(found: Why) -> str:
     unit = found.feature.unit
+    value = "missing" if found.value != found.value else f"{found.value:,.6g} {unit}"
     if found.agrees:
         count = len(found.contributions)
         events = (
             "" if found.parts else f" from {count:,} {'event' if count == 1 else 'events'} that add up to it"
         )
         return f"{found.value:,.6g} {unit}{events}"
+    if found.accounted:
+        return f"{value}; its events come to {found.added:,.6g}, which the state has let go in part (below)"
     return f"{found.value:,.6g} {unit}, BUT the events come to {found.added:,.6g}"
 
 

@@ -15,7 +15,7 @@ from events.identity import id_key, is_customer, mint, partition_of
 from events.setup import Clock
 from features.attribute_fields import LOADED_KEY, AttributesDamaged, fields_of, held_of
 from features.attributes import Held, nothing_held
-from features.feast_store import BLOB_FIELD, WATERMARKS_KEY, decode_blob_value, feast_key
+from features.feast_store import FIELDS, WATERMARKS_KEY, feast_key, join_parts
 from features.fold import BlobDamaged, State, UnknownPlan
 from features.full_row import full_row
 from features.plan import Plan
@@ -102,7 +102,7 @@ class Decider:
         self._project, self._partitions, self._clock, self._kinds = project, partitions, clock, kinds
         self._plan, self._catalogue = plan, catalogue
         self._tables = plan.playbook.attributes
-        self._fields = (BLOB_FIELD, *fields_of(self._tables))
+        self._fields = (*FIELDS, *fields_of(self._tables))
         names = [table.name for table in self._tables]
         self._asked_beside: tuple[Command, ...] = (("HMGET", LOADED_KEY, *names),) if names else ()
         self._line, self._ledger, self._relay = line, ledger, relay
@@ -172,7 +172,7 @@ class Decider:
         self, customer: str, at: int | None, beside: Command
     ) -> tuple[bytes | None, Known | Problem]:
         """One round trip: `beside`'s reply, and what is known, or why that instant cannot be decided."""
-        reply, (value, *fields), mark, *loaded = await self._line.ask(
+        reply, (recent, settled, *fields), mark, *loaded = await self._line.ask(
             beside,
             ("HMGET", feast_key(self._project, customer), *self._fields),
             ("HGET", WATERMARKS_KEY, partition_of(customer, self._partitions)),
@@ -181,9 +181,9 @@ class Decider:
         watermark = None if mark is None else int(mark)
         state: State | None = None
         readable, mask = True, self._plans.mask
-        if value:
+        if recent:
             try:
-                state, mask = await self._open(decode_blob_value(value) or b"")
+                state, mask = await self._open(join_parts((recent, settled)) or b"")
             except (BlobDamaged, UnknownPlan, ValueError):
                 self._metrics.unreadable.inc()
                 readable = False

@@ -5,11 +5,13 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
+
 from events.bus import Record
-from events.envelope import Event
 from features.everybody import fold_everybody
 from features.everybody_store import FIELDS, NEVER, NOTHING, Kept, everybody_key, fields_of, kept_of, opened
 from features.fold import BlobDamaged, UnknownPlan, empty
+from features.log import LogReader
 from features.plan import Plan
 from features.storage import storage_of
 from stream.lease import Guard
@@ -47,20 +49,19 @@ class EverybodyKeeper:
         self._stop = stop
         self._guard = guard
         self._eager = eager
-        self._waiting: dict[int, tuple[list[Event], list[int]]] = {each: ([], []) for each in mine}
+        self._reader = LogReader(crowd)
+        self._waiting: dict[int, tuple[list[bytes], list[int]]] = {each: ([], []) for each in mine}
         self._held = 0
         self._changed = set(mine)
         self._kept = {each: self._begin(each, done, watermarks.get(each, -1)) for each in mine}
 
-    def take(self, records: Sequence[Record], events: Sequence[Event]) -> None:
+    def take(self, records: Sequence[Record]) -> None:
         """Note a piece of the log that is being folded."""
-        concerned = self._crowd.programs
-        for record, event in zip(records, events, strict=True):
-            if event.type in concerned:
-                waiting = self._waiting[record.partition]
-                waiting[0].append(event)
-                waiting[1].append(record.position)
-                self._held += 1
+        for record in records:
+            values, positions = self._waiting[record.partition]
+            values.append(record.value)
+            positions.append(record.position)
+        self._held += len(records)
         if self._held > HELD:
             self._fold()
 
@@ -98,12 +99,17 @@ class EverybodyKeeper:
         self._changed.clear()
 
     def _fold(self) -> None:
-        for partition, (events, positions) in self._waiting.items():
-            if events:
+        for partition, (values, positions) in self._waiting.items():
+            if not values:
+                continue
+            self._waiting[partition] = ([], [])
+            read = self._reader.read(values)
+            rows = np.flatnonzero(read.kinds >= 0).tolist()
+            if rows:
                 kept = self._kept[partition]
-                state = fold_everybody(self._crowd, kept.state, events, partition, positions)
+                events, places = [read.event(row) for row in rows], [positions[row] for row in rows]
+                state = fold_everybody(self._crowd, kept.state, events, partition, places)
                 self._kept[partition] = kept._replace(state=state)
-                self._waiting[partition] = ([], [])
                 self._changed.add(partition)
         self._held = 0
 
@@ -121,7 +127,7 @@ class EverybodyKeeper:
             found = NOTHING
         since = dict(found.since)
         if found.state is None:
-            found = found._replace(state=empty(self._crowd).blob)
+            found = found._replace(state=empty(self._crowd).seal())
             if partition in done:  # the log was read without us
                 since = {each.key: NEVER for each in storage_of(self._crowd).stored}
         begun = {key: watermark if ms == NEVER else ms for key, ms in since.items()}

@@ -11,6 +11,7 @@ from events.codec import encode, render_time
 from events.envelope import Event, Tick
 from events.identity import Identities, mint, partition_of
 from events.topics import BEHAVIOUR
+from features.batch import hash_key
 from features.why import CannotSay
 from kairos.local import Server
 from kairos.settings import Settings
@@ -108,6 +109,27 @@ def test_without_an_instant_it_is_as_far_as_the_log(
     late = str(MONDAY + 6 * DAY + HOUR)
     assert run(settings, customer="card:1", feature="spend_sum_7d", at=late, offer=None, as_json=False) == 0
     assert "says nothing here: the log was not read for longer than 2d" in capsys.readouterr().out
+
+
+def test_a_number_of_what_was_let_go_does_not_look_like_a_fault(
+    settings: Settings, bus: Bus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kinds = [f"kind {n}" for n in range(200)]
+    events = [bought(kind, MONDAY + 3 * DAY + n, 10_000, kind) for n, kind in enumerate(kinds)]
+    bus.publish([Message(BEHAVIOUR, partition_of(WHO, 2), WHO.encode(), encode(each)) for each in events])
+    for negative in (False, True):
+        kind = next(kind for kind in kinds if (hash_key(kind) < 0) == negative)
+        asked = {"customer": WHO, "feature": "kind_sum_7d", "at": str(MONDAY + 4 * DAY), "offer": kind}
+        assert run(settings, **asked, as_json=True) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told["added"] == 1.0
+        assert (told["value"], told["adds_up"]) == ((None, False) if negative else (1.0, True))
+        assert [each["kind"] for each in told["let_go"]] == (["key"] if negative else [])
+        assert run(settings, **asked, as_json=False) == 0
+        said = " ".join(capsys.readouterr().out.split())
+        assert ("let go: kind keeps one kind in 2 of this customer" in said) == negative
+        assert ("missing; its events come to 1, which the state has let go" in said) == negative
+        assert "BUT" not in said
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,10 @@ import pytest
 import redis
 
 from events.bus import Bus, Record
-from events.contract import Contracts
-from events.topics import layout
 from features.feast_store import RedisStateStore
 from features.plan import Plan
 from features.warming import FOLDING_KEY, mask_of, side_key
 from features.warming import Record as Warming
-from kairos.local import Server
 from stream.backfill import DONE_KEY, Backfill, CannotBackfill, Progress, tasks_of
 from stream.behaviour import POSITIONS
 from stream.counters import Counters
@@ -84,18 +81,13 @@ def new(after: Path) -> Plan:
     return plan_of(after)
 
 
-@pytest.fixture
-def setup(
-    bus: Bus,
-    bus_server: Server,
-    redis_server: Server,
-    state: "redis.Redis",
-    contracts: Contracts,
-    kiosk: Path,
-    tmp_path: Path,
-) -> KioskSetup:
-    bus.ensure(layout(contracts, PARTITIONS))
-    return KioskSetup(kiosk, tmp_path / "run", bus_server.url, redis_server.url)
+@pytest.fixture(scope="module")
+def newest(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    """Of the playbook with yet another change."""
+    folder = changed(tmp_path_factory.mktemp("changed twice") / "kiosk")
+    text = (folder / "playbook.toml").read_text()
+    (folder / "playbook.toml").write_text(text + TEA.replace("tea", "soup"))
+    return plan_of(folder)
 
 
 def command(setup: KioskSetup, *words: str) -> "subprocess.Popen[str]":
@@ -168,7 +160,12 @@ class SwappingMemory(MemoryStore):
     reader: SwappingReader
 
     def read_many(self, customers: Sequence[str]) -> list[bytes | None]:
-        return self.reader.opened(customers, super().read_many(customers))
+        blobs = super().read_many(customers)
+        opened = self.reader.opened(customers, blobs)
+        self.rewritten = frozenset(
+            who for who, was, now in zip(customers, blobs, opened, strict=True) if now is not was
+        )
+        return opened
 
 
 class Life:
@@ -301,12 +298,8 @@ def test_going_back_to_an_earlier_playbook_takes_nothing_stale(life: Life, plan:
 
 
 def test_two_changes_in_a_row_are_backfilled_each_to_its_own_position(
-    life: Life, plan: Plan, new: Plan, tmp_path: Path
+    life: Life, plan: Plan, new: Plan, newest: Plan
 ) -> None:
-    folder = changed(tmp_path / "twice")
-    text = (folder / "playbook.toml").read_text()
-    (folder / "playbook.toml").write_text(text + TEA.replace("tea", "soup"))
-    newest = plan_of(folder)
     life.under(plan, 0.3)
     life.under(new, 0.6)
     life.under(newest, 0.9)
@@ -333,14 +326,8 @@ def test_a_log_that_was_trimmed_or_a_stream_of_another_plan_is_refused(
         run_backfill(life, new)
 
 
-def test_two_changes_at_one_position_are_told_apart(
-    life: Life, plan: Plan, new: Plan, tmp_path: Path
-) -> None:
+def test_two_changes_at_one_position_are_told_apart(life: Life, plan: Plan, new: Plan, newest: Plan) -> None:
     """An idle night: a playbook, half its backfill, and the next playbook, while nothing happens."""
-    folder = changed(tmp_path / "twice")
-    text = (folder / "playbook.toml").read_text()
-    (folder / "playbook.toml").write_text(text + TEA.replace("tea", "soup"))
-    newest = plan_of(folder)
     life.under(plan, 0.5)
     life.under(new, 0.5)
     with pytest.raises(KeyboardInterrupt):
