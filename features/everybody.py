@@ -5,7 +5,7 @@ partition is newer by more than the playbook's lateness. Ids are not remembered:
 twice counts twice here, though it counts once for its customer.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from typing import NamedTuple
 
@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from events.envelope import Event
-from features.fold import decode, fold_batch, merge
+from features.fold import decode, empty, fold_batch, merge
+from features.log import LogReader, Piece
 from features.plan import Plan
 from features.state import State
 
@@ -55,29 +56,50 @@ def fold_everybody(
     What stands at or below the state's position is skipped, so that reading a piece of log again changes
     nothing. Errors: `BlobDamaged`, `UnknownPlan`.
     """
+    known = [n for n, event in enumerate(events) if event.type in crowd.programs]
+    mine = [events[n] for n in known]
+    times = np.array([event.time for event in mine], dtype=np.int64)
+    places = np.array([positions[n] for n in known], dtype=np.int64)
+    return _fold(crowd, blob, times, places, partition, lambda kept: [mine[n] for n in kept.tolist()])
+
+
+def fold_records(
+    reader: LogReader, blob: bytes | None, records: Sequence[bytes], partition: int, positions: Sequence[int]
+) -> bytes:
+    """The same for records of the log, of whatever kind, which become columns and never events.
+
+    `reader` reads them as `Plan.crowd` wants them. Errors: those of `fold_everybody`.
+    """
+    log = reader.read(records)
+    rows = np.flatnonzero(log.kinds >= 0)
+    places = np.array(positions, dtype=np.int64)[rows]
+    return _fold(reader.plan, blob, log.times[rows], places, partition, lambda kept: Piece(log, rows[kept]))
+
+
+def _fold(
+    crowd: Plan,
+    blob: bytes | None,
+    times: NDArray[np.int64],
+    positions: NDArray[np.int64],
+    partition: int,
+    events_at: Callable[[NDArray[np.int64]], Sequence[Event]],
+) -> bytes:
+    done, newest = -1, -1
     if blob is not None:
         state = decode(crowd, blob)
         done, newest = state.applied.get(partition, -1), state.newest
-    else:
-        done, newest = -1, -1
-    new = [n for n, event in enumerate(events) if positions[n] > done and event.type in crowd.programs]
-    late = late_of([events[n].time for n in new], newest, crowd.lateness_ms)
-    kept = [n for n, too_late in zip(new, late.tolist(), strict=True) if not too_late]
+    new = np.flatnonzero(positions > done)
+    kept = new[~late_of(times[new], newest, crowd.lateness_ms)]
     for start in range(0, len(kept), AT_ONCE):
         piece = kept[start : start + AT_ONCE]
-        folded = fold_batch(
-            crowd,
-            [blob],
-            [events[n] for n in piece],
-            [0] * len(piece),
-            [partition] * len(piece),
-            [positions[n] for n in piece],
-        )
-        (blob,) = folded.blobs
-    return fold_batch(crowd, [None], [], [], [], []).blobs[0] if blob is None else blob
+        count = len(piece)
+        (blob,) = fold_batch(
+            crowd, [blob], events_at(piece), [0] * count, [partition] * count, positions[piece].tolist()
+        ).blobs
+    return empty(crowd).blob if blob is None else blob
 
 
-def late_of(times: Sequence[int], newest: int, lateness_ms: int) -> NDArray[np.bool_]:
+def late_of(times: Sequence[int] | NDArray[np.int64], newest: int, lateness_ms: int) -> NDArray[np.bool_]:
     """Which events, in log order, are older than the newest before them by more than the lateness (ms).
 
     >>> late_of([100, 40, 95, 90], 0, 8).tolist()

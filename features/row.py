@@ -116,6 +116,8 @@ def cross(
                 f"keys of offers: expected those of {plan.tables.matches}, which plan {plan.digest} matches, "
                 f"found those of {keys.matches}; lay them out again for this plan"
             )
+        if shared is None and everybody is not None and len(tables.shared):
+            raise ValueError("keys of offers: expected `shared` beside laid out keys; ask `counted` for it")
         laid = keys
     else:
         if shared is None and everybody is not None and len(tables.shared):

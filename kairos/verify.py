@@ -234,7 +234,8 @@ def _leak(
     """What the served row has that the log before it has not; None when they are the same."""
     state = history.before(plan, record.customer, record.at, unread, record.decision_id)
     places = record.places()
-    keys = catalogue.assortment(record.placement).keys_of(places)
+    every = catalogue.assortment(record.placement).keys
+    keys = {match: [each[place] for place in places.tolist()] for match, each in every.items()}
     count = max(len(places), 1)
     held = past.held(record.customer, record.at)
     everybody = None if record.everybody is None else everyone.served(Cut.of(record.everybody))

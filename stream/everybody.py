@@ -5,10 +5,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import numpy as np
-
 from events.bus import Record
-from features.everybody import fold_everybody
+from features.everybody import fold_records
 from features.everybody_store import FIELDS, NEVER, NOTHING, Kept, everybody_key, fields_of, kept_of, opened
 from features.fold import BlobDamaged, UnknownPlan, empty
 from features.log import LogReader
@@ -100,17 +98,13 @@ class EverybodyKeeper:
 
     def _fold(self) -> None:
         for partition, (values, positions) in self._waiting.items():
-            if not values:
-                continue
-            self._waiting[partition] = ([], [])
-            read = self._reader.read(values)
-            rows = np.flatnonzero(read.kinds >= 0).tolist()
-            if rows:
+            if values:
+                self._waiting[partition] = ([], [])
                 kept = self._kept[partition]
-                events, places = [read.event(row) for row in rows], [positions[row] for row in rows]
-                state = fold_everybody(self._crowd, kept.state, events, partition, places)
-                self._kept[partition] = kept._replace(state=state)
-                self._changed.add(partition)
+                state = fold_records(self._reader, kept.state, values, partition, positions)
+                if state != kept.state:
+                    self._kept[partition] = kept._replace(state=state)
+                    self._changed.add(partition)
         self._held = 0
 
     def _begin(self, partition: int, done: Mapping[int, int], watermark: int) -> Kept:

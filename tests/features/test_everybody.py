@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from events.envelope import Event, Field
+from events.codec import encode
+from events.envelope import Event, Field, Tick
 from features.declare import features_of
-from features.everybody import Cut, fold_everybody, late_of, merge_everybody
+from features.everybody import Cut, fold_everybody, fold_records, late_of, merge_everybody
 from features.everybody_past import EverybodyPast
 from features.feature import SHARED
+from features.log import LogReader
 from features.plan import Plan
 from features.row import Everybody, cross, explain, read_everybody, row
 from tests.features.oracle import Past
@@ -341,3 +343,16 @@ def test_a_plan_that_counts_nobody_else_has_no_past_of_everybody() -> None:
     past = EverybodyPast(plan(), [])
     assert past.served(Cut(NOON, NOON, (3,))) is None
     assert past.before(NOON + DAY) is None
+
+
+@given(crowds())
+@settings(max_examples=40)
+def test_records_read_as_columns_come_to_what_their_events_do(log: Sequence[Event]) -> None:
+    crowd = plan(EVERYBODY, lateness="3h", events=RICH_EVENTS).crowd
+    assert crowd is not None
+    items: list[Event | Tick] = [*log, *(Event("call", "c", NOON, PEOPLE[0], {"reason": "x"}), Tick(NOON))]
+    half = len(log) // 2
+    blob = fold_everybody(crowd, None, log[:half], 1, range(half)) if half else None
+    records = [encode(item) for item in items[half:]]
+    found = fold_records(LogReader(crowd), blob, records, 1, range(half, half + len(records)))
+    assert found == fold_everybody(crowd, None, log, 1, range(len(log)))

@@ -128,7 +128,7 @@ def test_a_decision_sees_what_everybody_bought_and_says_where_to_find_it(
     assert record.features()[names.index("shop_count_7d")] == 7
     assert sorted(record.offers) == ["bread", "soup"], "a rule reads what everybody does"
     offers = catalogue.load(shop.setup.playbook, shop.plan).assortment("feed")
-    keys = offers.keys_of(record.places())
+    keys = {match: [every[n] for n in record.places()] for match, every in offers.keys.items()}
     assert (
         record.cross_part().tobytes()
         == cross(shop.plan, None, MORNING + 1, keys, MORNING, everybody).tobytes()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from events.bus import Bus, Record
-from events.codec import decode
+from events.codec import decode, encode
 from events.contract import Contracts
 from events.envelope import Event
 from events.setup import Clock
@@ -98,6 +98,10 @@ def events_of(log: Sequence[Record]) -> Log:
     return [(r.position, item) for r in log if isinstance(item := decode(r.value), Event)]
 
 
+def records_of(log: Log, partition: int) -> list[Record]:
+    return [Record("behaviour", partition, position, b"", encode(event)) for position, event in log]
+
+
 def whole(plan: Plan, partition: int, log: Log) -> bytes:
     """What the partition comes to, folded at once."""
     assert plan.crowd is not None
@@ -169,8 +173,7 @@ def life(plan: Plan, paper: PaperRedis, done: dict[int, int], logs: Sequence[Log
     for start in range(0, max(map(len, logs)), piece):
         for partition, log in enumerate(logs):
             part = [each for each in log if each[0] > done.get(partition, -1)][:piece]
-            records = [Record("behaviour", partition, position, b"", b"") for position, _ in part]
-            ours.take(records, [event for _, event in part])
+            ours.take(records_of(part, partition))
             if part:
                 ours.reach(partition, start)
         paper.effect()  # between the customers' states and these
@@ -198,11 +201,10 @@ def test_wherever_a_crash_comes_each_event_counts_once(plan: Plan, piece: int) -
 
 def test_a_watermark_is_seen_only_after_everything_before_it_counts(plan: Plan) -> None:
     (log, *_) = [events_of(log) for log in behaviour_log(days=1, customers=5)]
-    records = [Record("behaviour", 0, position, b"", b"") for position, _ in log]
     for eager in (True, False):
         paper = PaperRedis()
         ours = keeper(plan, paper, {}, {}, eager)
-        ours.take(records, [event for _, event in log])
+        ours.take(records_of(log, 0))
         ours.reach(0, MONDAY + DAY)
         ours.before_watermarks()
         assert (paper.kept(0).read == MONDAY + DAY) == eager
