@@ -18,8 +18,8 @@ from features.log import LogReader, Piece
 from features.plan import Plan
 from features.state import State
 
-AT_ONCE = 200
-"""Events that are folded in one pass: each of the many cells they touch gets room for all of them."""
+AT_ONCE = 2_000
+"""Events that are folded in one pass: fewer would read the cells that they touch more often."""
 
 
 class Cut(NamedTuple):
