@@ -121,6 +121,9 @@ class RedisStateStore:
     `redis_url` is redis://host:port[/db]. Errors of every call: `redis.RedisError`.
     """
 
+    rewritten: frozenset[str] = frozenset()
+    """States are read as they are stored (see `stream.swap` for those that are not)."""
+
     def __init__(self, redis_url: str, project: str, *, timeout_s: float = 5.0) -> None:
         self.project = project
         self._redis: Any = redis.Redis.from_url(
