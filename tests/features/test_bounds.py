@@ -17,13 +17,14 @@ from events.envelope import Event
 from features.anatomy import cells_of, marks_of
 from features.batch import hash_key
 from features.fold import State, decode, empty, fold, fold_batch, merge, settled
+from features.kernel.layout import MOST_RECENT
 from features.kernel.recent import MOST_MARKS
 from features.kernel.settled import COARSENED, FORGOT_MARKS, THINNED, WEIGHT
 from features.memory import weights_of
 from features.plan import Plan
 from features.row import cross, explain, row
 from tests.features.oracle import Past
-from tests.features.workshop import DAY, HOUR, NOON, folded, plan, sale
+from tests.features.workshop import DAY, HOUR, NOON, folded, plan, restless, sale
 
 ROOT = Path(__file__).parents[2]
 HEAD = 4_096
@@ -86,8 +87,9 @@ meaning = "reads what is bounded"
 """
 
 
-def small(memory: str = "4kB", lateness: str = "400d") -> Plan:
-    return plan(f'memory = "{memory}"{SMALL}', TRIGGERS, lateness)
+def small(memory: str = "4kB", lateness: str = "400d", most: int = 1) -> Plan:
+    """Bounds are minded after so many events; after each, so that a short history meets them."""
+    return restless(plan(f'memory = "{memory}"{SMALL}', TRIGGERS, lateness), most)
 
 
 def told(seed: int, count: int, days: int, kinds: int) -> Sequence[Event]:
@@ -123,10 +125,12 @@ def doublings(state: State, level: int) -> int:
     return min(max(state.degree - (2 - level), 0), 6)
 
 
-@given(LOGS, st.lists(st.integers(1, 40), max_size=6))
+@given(LOGS, st.lists(st.integers(1, 40), max_size=6), st.sampled_from([1, 3, 16, MOST_RECENT]))
 @settings(max_examples=40)
-def test_any_batches_give_the_same_bytes_when_bounds_bite(log: Sequence[Event], sizes: list[int]) -> None:
-    p = small()
+def test_any_batches_give_the_same_bytes_when_bounds_bite(
+    log: Sequence[Event], sizes: list[int], most: int
+) -> None:
+    p = small(most=most)
     alone, probes = empty(p), []
     for position, event in enumerate(log):
         done = fold_batch(p, [alone.seal()], [event], [0], [0], [position])
