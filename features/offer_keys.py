@@ -47,7 +47,8 @@ def offer_keys(matches: Sequence[str], keys: Mapping[str, Sequence[str]], offers
     for each of so many offers.
 
     >>> laid = offer_keys(["kind"], {"kind": ["tea", "pie", "tea"]}, 3)
-    >>> len(laid.keys), laid.picks[0, 0] == laid.picks[2, 0], laid.picks[0, 0] == laid.picks[1, 0]
+    >>> tea, pie, again = laid.picks[:, 0].tolist()
+    >>> len(laid.keys), tea == again, tea == pie
     (2, True, False)
     """
     wrong = {match: len(each) for match, each in keys.items() if len(each) != offers}
