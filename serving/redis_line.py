@@ -91,8 +91,8 @@ class RedisLine:
     async def ask(self, *commands: Command, deadline_s: float = DEADLINE_S) -> list[Reply]:
         """Send commands in one write and give their replies in order.
 
-        Errors: `RedisAway`, also while it still loads what it holds; `RedisRefused` when a command was refused
-        (the others were carried out).
+        Errors: `RedisAway`, also while it still loads what it holds; `RedisRefused` when a command was
+        refused (the others were carried out).
         """
         wire = self._wire
         if wire is None or wire.transport is None:
