@@ -1,7 +1,6 @@
 """The bus on Redis Streams, for one machine: a server of its own with `appendfsync always`."""
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import repeat
@@ -12,7 +11,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from events.bus import MAX_MESSAGE_BYTES, BusUnavailable, Message, PositionLost, Record, UnknownTopic
-from events.redis_wire import Refused, Wire, pack
+from events.redis_wire import Refused, Wire, Wires, pack
 
 _TOPICS = b"kairos:bus:topics"
 _TIMEOUT_S = 10.0
@@ -41,7 +40,7 @@ class RedisBus:
         )
         # redis-py knows these replies by name and would make dicts of them.
         self._redis.set_response_callback("XINFO STREAM", _raw)
-        self._idle: deque[Wire] = deque()
+        self._wires = Wires(url, _TIMEOUT_S)
         self.do("PING")  # INFO alone would answer while it still loads its data
         version = str(self.do("INFO", "server").get("redis_version", "0"))
         if int(version.split(".")[0]) < 7:
@@ -75,12 +74,10 @@ class RedisBus:
         if not messages:
             return
         commands = self._commands(messages)
-        wire = self._wire()
         try:
-            replies = wire.ask(commands, len(messages))
+            replies = self._wires.ask([commands], len(messages))
         except OSError as error:
             raise self.unavailable(error) from error
-        self._idle.append(wire)
         for reply in replies:
             if isinstance(reply, Refused):
                 raise self.unavailable(reply)
@@ -107,8 +104,7 @@ class RedisBus:
 
     def close(self) -> None:
         """See `Bus.close`."""
-        while self._idle:
-            self._idle.pop().close()
+        self._wires.close()
         self._redis.close()
 
     def ends(self, topic: str, partition: int) -> tuple[int, int]:
@@ -143,18 +139,6 @@ class RedisBus:
     def unavailable(self, error: Exception) -> BusUnavailable:
         """The error that says what Redis did instead of its work."""
         return BusUnavailable(f"{self.url}: expected a Redis that takes records, found: {error}")
-
-    def _wire(self) -> Wire:
-        """A connection that nobody uses: an idle one that a restart of Redis has not closed, or a new one."""
-        while self._idle:
-            try:
-                wire = self._idle.pop()
-            except IndexError:  # another thread was faster
-                break
-            if wire.fresh():
-                return wire
-            wire.close()
-        return self.open_wire()
 
     def _check(self, topic: str, partition: int) -> None:
         count = self.partitions(topic)

@@ -7,8 +7,10 @@ travel together. Everything that is asked now and then stays with redis-py.
 import select
 import socket
 import weakref
+from collections import deque
+from collections.abc import Iterable
 from typing import Any, Final
-from urllib.parse import unquote, urlparse
+from urllib.parse import parse_qs, unquote, urlparse
 
 import hiredis
 
@@ -18,7 +20,7 @@ _READ_BYTES: Final = 262_144
 
 
 class Wire:
-    """A connection to `redis://[user:password@]host:port[/db]`, for one thread at a time.
+    """A connection to `redis://[user:password@]host:port[/db][?client_name=]`, for one thread at a time.
 
     Errors of every method: `OSError` when Redis is away or silent for `timeout_s`; then only a new wire
     knows whose the next reply is, so this one is closed.
@@ -38,6 +40,8 @@ class Wire:
             greeting.append(pack("AUTH", *user, unquote(parsed.password)))
         if parsed.path.strip("/"):
             greeting.append(pack("SELECT", parsed.path.strip("/")))
+        names = parse_qs(parsed.query).get("client_name", ())
+        greeting += [pack("CLIENT", "SETNAME", name) for name in names]
         for reply in self.ask(b"".join(greeting), len(greeting)):
             if isinstance(reply, Refused):
                 self.close()
@@ -45,10 +49,22 @@ class Wire:
 
     def ask(self, commands: bytes, count: int = 1) -> list[Any]:
         """The replies of `count` packed commands, in order; a refused one's is a `Refused`."""
+        self.send(commands)
+        return self.replies(count)
+
+    def send(self, commands: bytes) -> None:
+        """Hand over packed commands; `replies` are to be read for all of them."""
+        try:
+            self._socket.sendall(commands)
+        except OSError:
+            self.close()
+            raise
+
+    def replies(self, count: int) -> list[Any]:
+        """The next `count` replies, in order; a refused command's is a `Refused`."""
         reader, buffer, receive = self._reader, self._buffer, self._socket.recv_into
         replies: list[Any] = []
         try:
-            self._socket.sendall(commands)
             while len(replies) < count:
                 while (reply := reader.gets()) is not False:
                     replies.append(reply)
@@ -76,6 +92,43 @@ class Wire:
     def close(self) -> None:
         """Hang up."""
         self._socket.close()
+
+
+class Wires:
+    """Wires to one address, for any number of threads: one that nobody uses and that is open, or a new one.
+
+    Errors: those of `Wire`; a wire that broke is not used again.
+    """
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        self._url = url
+        self._timeout_s = timeout_s
+        self._idle: deque[Wire] = deque()
+
+    def ask(self, commands: Iterable[bytes], count: int) -> list[Any]:
+        """The replies of `count` packed commands, in order; while they are packed, Redis is at work."""
+        wire = self._take()
+        for each in commands:
+            wire.send(each)
+        replies = wire.replies(count)
+        self._idle.append(wire)
+        return replies
+
+    def close(self) -> None:
+        """Hang up every wire that is not in use."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def _take(self) -> Wire:
+        while self._idle:
+            try:
+                wire = self._idle.pop()
+            except IndexError:  # another thread was faster
+                break
+            if wire.fresh():
+                return wire
+            wire.close()
+        return Wire(self._url, self._timeout_s)
 
 
 def pack(*words: str | bytes | int) -> bytes:

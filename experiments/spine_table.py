@@ -8,12 +8,15 @@ from numpy.typing import NDArray
 
 from experiments.attribution import Example
 from features.attribute_past import AttributePast
+from features.everybody_past import EverybodyPast
 from features.fold import decode
 from features.full_row import full_features, full_row
 from features.plan import Plan
 from models.record import DecisionRecord
 
 KEY = ["customer_id", "at"]
+ASKED = [*KEY, "everybody"]
+"""What Feast is asked for: a moment, and which counts over everybody its decision saw."""
 
 
 class OtherPlan(ValueError):
@@ -27,10 +30,12 @@ class NotAsked(ValueError):
 def moments(served: Iterable[DecisionRecord], plan: Plan) -> pd.DataFrame:
     """The spine: one row a moment (`customer_id`, `at` in ms), by instant, beside the features served then.
 
-    Several decisions at one moment saw the same row, so one of them speaks for all. Errors: `OtherPlan`.
+    Column `everybody` says where the counts over everybody that it saw are in the log (None: it saw none).
+    Of several decisions at one moment the last speaks for all. Errors: `OtherPlan`.
     """
     features = [feature.name for feature in full_features(plan)]
     rows: dict[tuple[int, str], NDArray[np.float32]] = {}
+    cuts: dict[tuple[int, str], list[int] | None] = {}
     for record in served:
         if record.plan != plan.digest:
             raise OtherPlan(
@@ -38,11 +43,13 @@ def moments(served: Iterable[DecisionRecord], plan: Plan) -> pd.DataFrame:
                 f"{record.plan}; the playbook has changed since, so leave this decision out"
             )
         rows[record.at, record.customer] = record.features()
+        cuts[record.at, record.customer] = record.everybody
     chosen = sorted(rows)
     table = np.array([rows[key] for key in chosen], dtype=np.float32).reshape(len(chosen), len(features))
     keys = {
         "customer_id": [customer for _, customer in chosen],
         "at": np.array([at for at, _ in chosen], dtype=np.int64),
+        "everybody": np.fromiter((cuts[key] for key in chosen), dtype=object, count=len(chosen)),
     }
     return pd.concat([pd.DataFrame(keys), pd.DataFrame(table, columns=features)], axis=1)
 
@@ -82,15 +89,24 @@ def rows_of(
     states: Iterable[tuple[str, int, bytes]],
     instants: Sequence[tuple[str, int]],
     past: AttributePast | None = None,
+    everybody: EverybodyPast | None = None,
 ) -> NDArray[np.float32]:
     """The rows of folded states at chosen instants, (n, F), without Feast: for quick looks at the past.
 
-    Attributes come from `past`; without it no batch table was ever loaded.
+    Attributes come from `past`; without it no batch table was ever loaded. What is counted over everybody
+    comes from `everybody`, as of each instant; without it that is missing.
     """
     past = past or AttributePast.none(plan)
     blobs = {(customer, at): blob for customer, at, blob in states}
     rows = [
-        full_row(plan, decode(plan, blobs[customer, at]), past.held(customer, at), at, at)
+        full_row(
+            plan,
+            decode(plan, blobs[customer, at]),
+            past.held(customer, at),
+            at,
+            at,
+            None if everybody is None else everybody.before(at),
+        )
         for customer, at in instants
     ]
     return np.array(rows, dtype=np.float32).reshape(len(rows), len(full_features(plan)))

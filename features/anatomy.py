@@ -1,12 +1,14 @@
 """The bytes of a state, read in plain Python: what its format is, for people, tests and tools.
 
-Slow on purpose and written apart from the compiled code, which it checks. Numbers are LEB128; the head is
-that of `features.kernel.header`, the cells those of `features.kernel.cell`.
+Slow on purpose and written apart from the compiled code, which it checks. Numbers are LEB128; the parts are
+those of `features.kernel.recent` and `features.kernel.settled`, the cells those of `features.kernel.cell`.
+Recent events are settled first.
 """
 
 import struct
 from typing import NamedTuple
 
+from features.fold import settled
 from features.kernel import layout
 from features.plan import Plan
 from features.state import State
@@ -62,25 +64,35 @@ class _Reader:
         return int(struct.unpack_from("<q", self.raw, self.at - 8)[0])
 
 
-def marks_of(state: State) -> list[tuple[int, int]]:
+def marks_of(plan: Plan, state: State) -> list[tuple[int, int]]:
     """(time, hash) of the ids of recent events, by which repeats are known."""
-    return _head(state)[0]
+    return _head(plan, state)[0]
 
 
 def cells_of(plan: Plan, state: State) -> list[Cell]:
     """Every cell of the state, in the order of its bytes."""
-    _, reader, count = _head(state)
+    _, reader, count = _head(plan, state)
     return [_cell(plan, reader) for _ in range(count)]
 
 
-def _head(state: State) -> tuple[list[tuple[int, int]], _Reader, int]:
-    applied, marks, cells = struct.unpack_from("<HII", state.blob, 34)
-    reader = _Reader(state.blob, 52 + 12 * applied)
-    time, found = 0, []
-    for _ in range(marks):
+def settled_cells(plan: Plan, state: State) -> list[Cell]:
+    """Every cell as it stands, without what recent events will add to it or make it let go."""
+    (cells,) = struct.unpack_from("<I", state.settled, 16) if state.settled else (0,)
+    reader = _Reader(state.settled, 28)
+    return [_cell(plan, reader) for _ in range(cells)]
+
+
+def _head(plan: Plan, state: State) -> tuple[list[tuple[int, int]], _Reader, int]:
+    state = settled(plan, state)
+    (applied,) = struct.unpack_from("<H", state.recent, 48)
+    (marks,) = struct.unpack_from("<I", state.recent, 56)
+    first = 64 + 12 * applied
+    reader, time, found = _Reader(state.recent, first + 8 * marks), 0, []
+    for mark in struct.unpack_from(f"<{marks}q", state.recent, first):
         time += reader.number()
-        found.append((time, reader.word()))
-    return found, reader, cells
+        found.append((time, mark))
+    (cells,) = struct.unpack_from("<I", state.settled, 16) if state.settled else (0,)
+    return found, _Reader(state.settled, 28), cells
 
 
 def _cell(plan: Plan, reader: _Reader) -> Cell:

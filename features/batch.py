@@ -1,6 +1,7 @@
 """Events as columns: what the compiled fold takes of many events at once."""
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import mmh3
@@ -14,6 +15,8 @@ from features.plan import Plan, Program
 
 FEW: Final = 12
 """Below so many events of a type conditions are tested one by one: arrays have a price of their own."""
+
+Whole = Sequence[int] | NDArray[np.int64]
 
 REMEMBERED: Final = 100_000
 _hashes: dict[Any, int] = {}
@@ -50,34 +53,52 @@ def hash_key(key: Any) -> int:
     return found
 
 
+def mark_of(event: Event) -> int:
+    """The 64 bits by which an event is known: of its type and its id together."""
+    mark: int = mmh3.hash64(f"{event.type}\0{event.id}")[0]
+    return mark
+
+
+class Columnar(Sequence[Event]):
+    """Events that are columns already, whatever they are made of."""
+
+    @abstractmethod
+    def types(self) -> Iterator["EventsOfType"]:
+        """The events of each type that concerns the plan."""
+
+
+class EventsOfType(NamedTuple):
+    """Events of one type: their places among all, times (ms), marks, and a row of words for each."""
+
+    program: Program
+    places: NDArray[np.int64]
+    times: NDArray[np.int64]
+    marks: NDArray[np.int64]
+    words: NDArray[np.int64]
+
+
 def batch_of(
     plan: Plan,
     events: Sequence[Event],
-    owners: Sequence[int],
+    owners: Whole,
     customers: int,
-    partitions: Sequence[int],
-    positions: Sequence[int],
+    partitions: Whole,
+    positions: Whole,
 ) -> Batch:
     """The events as columns; owners[n] says which of so many customers event n is of."""
-    by_type: dict[str, list[int]] = {}
-    for place, event in enumerate(events):
-        by_type.setdefault(event.type, []).append(place)
-    known = [(plan.programs[kind], places) for kind, places in by_type.items() if kind in plan.programs]
     count = len(events)
     rows = np.full((count, 7), -1, dtype=np.int64)
     flats, begin, probes = [], 0, 0
-    for program, places in known:
-        mine = [events[place] for place in places]
-        at = np.array(places, dtype=np.int64)
-        words = _words(program, mine)
+    for program, at, times, marks, words in (
+        events.types() if isinstance(events, Columnar) else _types(plan, events)
+    ):
         rows[at, 0] = program.number
-        rows[at, 1] = [event.time for event in mine]
-        kind = mine[0].type
-        rows[at, 2] = [mmh3.hash64(f"{kind}\0{event.id}")[0] for event in mine]
-        rows[at, 5] = begin + np.arange(len(mine)) * program.width
+        rows[at, 1] = times
+        rows[at, 2] = marks
+        rows[at, 5] = begin + np.arange(len(at)) * program.width
         if program.probes:
-            rows[at, 6] = np.arange(probes, probes + len(mine))
-            probes += len(mine)
+            rows[at, 6] = np.arange(probes, probes + len(at))
+            probes += len(at)
         flats.append(words.ravel())
         begin += words.size
     rows[:, 3] = partitions
@@ -91,7 +112,24 @@ def batch_of(
     return Batch(order, groups, np.ascontiguousarray(rows[order]), flat, probes)
 
 
-def _words(program: Program, events: Sequence[Event]) -> NDArray[np.int64]:
+def _types(plan: Plan, events: Sequence[Event]) -> Iterator[EventsOfType]:
+    by_type: dict[str, list[int]] = {}
+    for place, event in enumerate(events):
+        by_type.setdefault(event.type, []).append(place)
+    for kind, places in by_type.items():
+        program = plan.programs.get(kind)
+        if program is not None:
+            mine = [events[place] for place in places]
+            yield EventsOfType(
+                program,
+                np.array(places, dtype=np.int64),
+                np.array([event.time for event in mine], dtype=np.int64),
+                np.array([mark_of(event) for event in mine], dtype=np.int64),
+                words_of(program, mine),
+            )
+
+
+def words_of(program: Program, events: Sequence[Event]) -> NDArray[np.int64]:
     """A row of words for each event of one type."""
     words = np.empty((len(events), program.width), dtype=np.int64)
     column = 0
@@ -118,9 +156,11 @@ def _truths(condition: Expression, events: Sequence[Event]) -> Any:
     return condition.evaluate(env)[0]
 
 
-def _column(values: list[Any]) -> NDArray[Any]:
-    """Numbers as an array of numbers, NaN where one is missing; anything else as objects."""
+def _column(values: list[Any]) -> NDArray[Any] | None:
+    """Numbers as an array of numbers, NaN where one is missing; anything else as objects; None for none."""
     kinds = set(map(type, values))
+    if kinds == {type(None)}:
+        return None  # of what kind it would be, nobody can tell from the values
     if kinds == {int}:
         return np.array(values, dtype=np.int64)
     if kinds == {int, type(None)}:  # a contract takes none that a float would round

@@ -10,25 +10,28 @@ from typing import Final
 
 import numpy as np
 
-from features.fold import BlobDamaged, State, UnknownPlan, empty, merge
-from features.kernel import header
+from features.fold import BlobDamaged, State, UnknownPlan, empty, merge, settled
+from features.kernel import recent as head
+from features.kernel import settled as part
 from features.kernel.looking import GOOD, check_state
 from features.plan import LAYOUT, Plan
+from features.settle import settle
+from features.state import middle_of
 from features.storage import Storage, storage_of
 
-_MAGIC: Final = header.MAGIC.to_bytes(4, "little")
+_MAGIC: Final = head.MAGIC.to_bytes(4, "little")
 _KEY_BYTES: Final = 8
 _HASH_BYTES: Final = 8
 
 
 def digest_of(blob: bytes) -> str:
     """The digest (16 hex) of the plan that a state was folded under. Errors: `BlobDamaged`."""
-    if len(blob) < header.HEADER or blob[:4] != _MAGIC:
+    if len(blob) < head.HEADER or blob[:4] != _MAGIC:
         raise BlobDamaged(
-            f"state of a customer: expected at least {header.HEADER} bytes that begin with {_MAGIC!r}, "
+            f"state of a customer: expected at least {head.HEADER} bytes that begin with {_MAGIC!r}, "
             f"found {len(blob)} bytes {blob[:8]!r}...; delete it and fold the customer's log again"
         )
-    return blob[header.DIGEST : header.NEWEST].hex()
+    return blob[head.DIGEST : head.NEWEST].hex()
 
 
 def convert(storage: Storage, plan: Plan, blob: bytes, without: Collection[str] = ()) -> bytes:
@@ -64,22 +67,15 @@ def graft(plan: Plan, blob: bytes, side: bytes) -> bytes:
     Both are of `plan`. Ids of recent events that both remember are remembered once; of the memory of triggers
     nothing changes.
     """
-    known = set(_marks(blob)[0])
-    marks, at = _marks(side)
-    head = bytearray(side[: header.HEADER + len(State(side).applied) * header.POSITION_BYTES])
-    time, count = 0, 0
-    for mark in marks:
-        if mark not in known:
-            head += _put(mark[0] - time) + mark[1]
-            time, count = mark[0], count + 1
-    struct.pack_into("<I", head, header.MARKS, count)
-    return merge(plan, State(blob), State(bytes(head) + side[at:])).seal()
+    mine, its = settled(plan, State(blob)), settled(plan, State(side))
+    known = set(_marks(mine.recent))
+    kept = [mark for mark in _marks(its.recent) if mark not in known]
+    return merge(plan, mine, State(_with(its, kept, its.settled[part.HEADER :]))).seal()
 
 
 def cells_of(blob: bytes) -> int:
-    """How many cells a state has: 0 when nothing has happened."""
-    (count,) = struct.unpack_from("<I", blob, header.CELLS)
-    return int(count)
+    """How many cells a state has in its settled part: 0 when nothing has been settled."""
+    return _count(blob, middle_of(blob) + part.CELLS) if len(blob) > middle_of(blob) else 0
 
 
 def _check(blob: bytes, storage: Storage) -> None:
@@ -96,35 +92,63 @@ def _check(blob: bytes, storage: Storage) -> None:
 
 def _rewritten(plan: Plan, storage: Storage, blob: bytes, numbers: Sequence[int]) -> State:
     """The state with each cell under the number of its aggregate, those numbered -1 left out; no memory."""
-    at = _marks(blob)[1]
-    head, pieces = bytearray(blob[:at]), []
-    for _ in range(cells_of(blob)):
-        bank, after = _varint(blob, at)
+    state = State(settle(storage.settling, blob))
+    cells, pieces, at = state.settled, [], part.HEADER
+    for _ in range(cells_of(state.blob)):
+        bank, after = _varint(cells, at)
         begin = after
         if storage.stored[bank].family:
             after += _KEY_BYTES
-        length, payload = _varint(blob, after)
+        length, payload = _varint(cells, after)
         at = payload + length
         if numbers[bank] >= 0:
-            pieces.append(_put(numbers[bank]) + blob[begin:at])
-    struct.pack_into("<I", head, header.CELLS, len(pieces))
-    struct.pack_into("<I", head, header.MEMORY, 0)
-    head[header.DIGEST : header.NEWEST] = bytes.fromhex(plan.digest)
+            pieces.append(_put(numbers[bank]) + cells[begin:at])
     # The merge weighs the cells, minds the bounds, puts them in order and signs them.
-    return merge(plan, empty(plan), State(bytes(head) + b"".join(pieces)))
+    return merge(
+        plan, empty(plan), State(_with(state, _marks(state.recent), b"".join(pieces), len(pieces), plan))
+    )
 
 
-def _marks(blob: bytes) -> tuple[list[tuple[int, bytes]], int]:
-    """The (time, hash) of recent events in order, and where the cells begin."""
-    at = header.HEADER + len(State(blob).applied) * header.POSITION_BYTES
-    (count,) = struct.unpack_from("<I", blob, header.MARKS)
-    time, marks = 0, []
-    for _ in range(count):
-        step, at = _varint(blob, at)
+def _with(
+    state: State,
+    marks: Sequence[tuple[int, bytes]],
+    cells: bytes,
+    count: int | None = None,
+    plan: Plan | None = None,
+) -> bytes:
+    """A settled state's bytes with other ids and cells and without memory, not yet signed."""
+    begin = bytearray(state.recent[: head.HEADER + len(state.applied) * head.POSITION_BYTES])
+    times = [time for time, _ in marks]
+    steps = [_put(time - before) for before, time in zip([0, *times], times, strict=False)]
+    ids = b"".join([mark for _, mark in marks] + steps)
+    behind = bytearray(state.settled[: part.HEADER])
+    if behind:
+        behind += cells
+        if count is not None:
+            struct.pack_into("<I", behind, part.CELLS, count)
+    if plan is not None:
+        begin[head.DIGEST : head.NEWEST] = bytes.fromhex(plan.digest)
+    struct.pack_into("<II", begin, head.MARKS, len(marks), len(ids))
+    struct.pack_into("<I", begin, head.MEMORY, 0)
+    struct.pack_into("<I", begin, head.LENGTH, len(begin) + len(ids))
+    struct.pack_into("<I", begin, head.SETTLED, len(behind))
+    return bytes(begin + ids + behind)
+
+
+def _marks(recent: bytes) -> list[tuple[int, bytes]]:
+    """The (time, hash) of settled events in order, of a recent part without events."""
+    first = head.HEADER + _count(recent, head.APPLIED, 2) * head.POSITION_BYTES
+    count = _count(recent, head.MARKS)
+    time, marks, at = 0, [], first + count * _HASH_BYTES
+    for number in range(count):
+        step, at = _varint(recent, at)
         time += step
-        marks.append((time, blob[at : at + _HASH_BYTES]))
-        at += _HASH_BYTES
-    return marks, at
+        marks.append((time, recent[first + number * _HASH_BYTES : first + (number + 1) * _HASH_BYTES]))
+    return marks
+
+
+def _count(raw: bytes, at: int, size: int = 4) -> int:
+    return int.from_bytes(raw[at : at + size], "little")
 
 
 def _varint(blob: bytes, at: int) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from features.declare_aggregate import read_aggregate, with_total
 from features.declare_attribute import read_attributes
 from features.declare_ratio import read_ratio
 from features.declare_trigger import Absence, Trigger, read_trigger
-from features.feature import Aggregate, Derived, Feature, expand, stored
+from features.feature import SHARED, Aggregate, Derived, Feature, expand, names_of_everybody, stored
 from features.memory import MEMORY, MEMORY_LEAST, MEMORY_MOST, memory_at_least
 from features.table import NAME, File, Table
 
@@ -92,7 +92,8 @@ def read(folder: Path) -> tuple[Playbook, list[Fault]]:
     file.only("trigger")
     visible = [feature for aggregate in aggregates for feature in expand(aggregate)]
     plain = [f.name for f in (*visible, *ratios) if f.match is None] if known else None
-    triggers = [read_trigger(table, contracts, plain) for table in file.tables("trigger")]
+    shared = names_of_everybody(aggregates, ratios)
+    triggers = [read_trigger(table, contracts, plain, shared) for table in file.tables("trigger")]
     _unique("trigger", file.tables("trigger"))
     attributes = read_attributes(folder, contracts, [f.name for f in (*visible, *ratios)], faults)
     playbook = Playbook(
@@ -117,7 +118,7 @@ def read(folder: Path) -> tuple[Playbook, list[Fault]]:
 
 def smallest_memory(playbook: Playbook) -> int:
     """The fewest bytes a customer's state fits in: every aggregate at its coarsest, families empty."""
-    return sum(memory_at_least(a) for a in playbook.aggregates if a.of in ("customer", "pair"))
+    return sum(memory_at_least(a) for a in playbook.aggregates if a.of not in SHARED)
 
 
 def _features(

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 from events.contract import Contracts
 from events.faults import did_you_mean
-from features.declare_family import read_family, read_keys
+from features.declare_family import check_shared, read_family, read_keys
 from features.declare_fields import check_condition, event_names
 from features.duration import DAY, MINUTE, render_duration
-from features.feature import DECAYED, FUNCTIONS, MOMENTS, NEEDS_VALUE, Aggregate, total_of
+from features.feature import DECAYED, FUNCTIONS, MOMENTS, NEEDS_VALUE, SHARED, Aggregate, total_of
 from features.table import Table
 
 MAX_WINDOWS = 8
@@ -32,6 +32,8 @@ def read_aggregate(table: Table, contracts: Contracts, freshness: int) -> Aggreg
         check_condition(table, "where", where, event_names(contracts, event))
     of, by, match = read_family(table, event, kinds, declared)
     windows, half_lives, ever = _lengths(table, declared)
+    if of in SHARED:
+        check_shared(table, declared, windows, half_lives, ever)
     trends = _trends(table, windows, declared)
     functions = tuple(function for function in declared if function != "share")
     amount = "sum" if value else "count"
@@ -54,7 +56,7 @@ def read_aggregate(table: Table, contracts: Contracts, freshness: int) -> Aggreg
         table.duration("freshness", render_duration(freshness)) if freshness else 0,
         declared,
         of,
-        read_keys(table, by, declared),
+        read_keys(table, of, by, declared),
         trends,
     )
     table.done()

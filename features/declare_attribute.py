@@ -15,7 +15,7 @@ FILE = "attributes.toml"
 VIEWS = ("customer_state", "customer_features")
 """Names of Feast views that a table cannot have."""
 
-TAKEN = ("customer_id", "event_timestamp", "as_of", "watermark", "blob")
+TAKEN = ("customer_id", "event_timestamp", "as_of", "watermark", "recent", "settled")
 """Names of columns beside which Feast reads those of a table."""
 
 MOST_CATEGORIES = 200

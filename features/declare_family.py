@@ -1,23 +1,26 @@
 """Reading whose events an `[[aggregate]]` counts and which key an offer picks, every fault noted."""
 
-from collections.abc import Mapping
-from typing import cast
+from collections.abc import Mapping, Sequence
 
 from events.faults import did_you_mean
-from features.feature import Of
+from features.duration import MINUTE, render_duration
+from features.feature import SHARED, Of
 from features.table import Table
 
 KEYS, MOST_KEYS = 128, 4_096
-"""Keys that a family keeps unless it says otherwise, and the most it may keep."""
+"""Keys that a family of a customer keeps unless it says otherwise, and the most that any may keep."""
 
 SAMPLE = 256
 """Values that a distinct keeps unless it says otherwise: its error past them is at most 6.3 %."""
 
-_SHARED = ("offer", "offer_group", "global")
-"""Counted over everybody: declarations have them, the fold keeps states of single customers only."""
+SHORTEST_SHARED = 5 * MINUTE
+"""The shortest window over everybody: its counts are read once a second, so that is within 1 % of it."""
+
+COUNTED = ("count", "sum", "mean", "min", "max", "share")
+"""What can be asked of everybody: of windows only, as the log is not folded again for what is new."""
 
 _PAIR = ["customer", "offer"]
-_OF = '"customer" or ["customer", "offer"]'
+_OF = '"customer", ["customer", "offer"], "offer", "offer_group" or "global"'
 
 
 def read_family(
@@ -33,15 +36,19 @@ def read_family(
         table.fault("by", "the field that keys the family a share is of", "nothing")
     if "distinct" in declared and by:
         table.fault("by", "no by, as distinct counts the values of one field", repr(by))
-    if of in _SHARED:
-        # Refused already: what is wrong with its keys besides would only hide that.
-        return of, by, "offer" if of == "offer" else match
-    if of == "pair":
+    if of == "global":
+        for key, written in (("by", by), ("match", match)):
+            if written:
+                table.fault(key, f"no {key}, as it is one number for all", repr(written))
+        return of, None, None
+    if of in ("pair", "offer"):
         if not by:
             table.fault("by", "the field of the event that names the offer", "nothing")
         if match:
             table.fault("match", "no match, as the offer's own id picks the key", repr(match))
         return of, by, "offer"
+    if of == "offer_group" and not by and not match:
+        table.fault("by", "the field of the event that names the group", "nothing")
     if by and not match:
         table.fault("match", "the offer's attribute that picks the key of this family", "nothing")
     if match and not by:
@@ -49,10 +56,30 @@ def read_family(
     return of, by, match
 
 
-def read_keys(table: Table, by: str | None, declared: tuple[str, ...]) -> int:
+def check_shared(
+    table: Table, declared: Sequence[str], windows: Sequence[int], half_lives: Sequence[int], ever: bool
+) -> None:
+    """Note what cannot be counted over everybody."""
+    hint = "ask it of a customer, or count over windows"
+    for function in declared:
+        if function not in COUNTED:
+            table.fault("functions", f"some of {', '.join(COUNTED)} over everybody", function, hint)
+    if half_lives:
+        written = ", ".join(map(render_duration, half_lives))
+        table.fault("half_lives", "windows only, as it counts over everybody", written, hint)
+    if ever:
+        table.fault("ever", "windows only, as it counts over everybody", "true", hint)
+    for window in windows:
+        if window < SHORTEST_SHARED:
+            shortest = f'lengths from "{render_duration(SHORTEST_SHARED)}" on, as it counts over everybody'
+            table.fault("windows", shortest, render_duration(window))
+
+
+def read_keys(table: Table, of: Of, by: str | None, declared: tuple[str, ...]) -> int:
     """How many keys are kept, or values of a distinct; 1 when neither is asked for."""
     if by or "distinct" in declared:
-        return table.whole("keys", SAMPLE if "distinct" in declared else KEYS, 1, MOST_KEYS)
+        usual = MOST_KEYS if of in SHARED else KEYS
+        return table.whole("keys", SAMPLE if "distinct" in declared else usual, 1, MOST_KEYS)
     if table.has("keys"):
         table.fault("keys", "by or distinct beside it, as it bounds their keys", "neither")
     return 1
@@ -64,11 +91,10 @@ def _of(table: Table) -> Of:
         return "pair"
     if written == "customer":
         return "customer"
-    shared = isinstance(written, str) and written in _SHARED
-    hint = did_you_mean(written, ["customer"]) if isinstance(written, str) else ""
+    if isinstance(written, str) and written in SHARED:
+        return written
+    hint = did_you_mean(written, ["customer", *SHARED]) if isinstance(written, str) else ""
     if written == "pair" or (isinstance(written, list) and sorted(map(str, written)) == _PAIR):
         hint = 'write of = ["customer", "offer"]'
-    if shared:
-        hint = "counts over everybody come with the next release"
     table.fault("of", _OF, repr(written), hint)
-    return cast(Of, written) if shared else "customer"
+    return "customer"

@@ -1,11 +1,12 @@
 """Reading one `[[trigger]]` of a playbook, every fault noted."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from events.contract import Contracts
 from events.faults import did_you_mean
 from features.declare_fields import check_condition, event_names
+from features.grammar import BadExpression, names_in
 from features.kleene import Kind
 from features.table import Table
 
@@ -30,10 +31,13 @@ class Trigger(NamedTuple):
     cooldown_ms: int
 
 
-def read_trigger(table: Table, contracts: Contracts, features: Iterable[str] | None) -> Trigger:
+def read_trigger(
+    table: Table, contracts: Contracts, features: Iterable[str] | None, shared: Collection[str] = ()
+) -> Trigger:
     """The trigger; `features` are the names its condition may use beside the fields of its event.
 
-    None: they are not known, as their file cannot be read, and the condition is not checked.
+    None: they are not known, as their file cannot be read, and the condition is not checked. Those of them
+    that are `shared` count over everybody, which no trigger can watch.
     """
     name = table.identifier("name")
     table.name = f"[[trigger]] {name}" if name else table.name
@@ -42,6 +46,10 @@ def read_trigger(table: Table, contracts: Contracts, features: Iterable[str] | N
     if when and on and features is not None:
         names: dict[str, Kind] = dict.fromkeys(features, "number")
         check_condition(table, "when", when, names | event_names(contracts, on, "event."))
+        for name in _spoken(when) & frozenset(shared):
+            expected = "features of a customer, as a trigger watches one customer at a time"
+            hint = "ask it in a rule of offers.toml"
+            table.fault("when", expected, f"{name}, counted over everybody", hint)
     inner = table.table("unless")
     unless = None
     if inner is not None:
@@ -73,3 +81,10 @@ def read_trigger(table: Table, contracts: Contracts, features: Iterable[str] | N
     )
     table.done()
     return trigger
+
+
+def _spoken(condition: str) -> frozenset[str]:
+    try:
+        return frozenset(names_in(condition))
+    except BadExpression:
+        return frozenset()  # said already

@@ -2,12 +2,14 @@
 
 from events.faults import Refusal
 from features.attribute_fields import columns_of
-from features.feast_store import BLOB_FIELD, FEATURE, JOIN_KEY, VIEW, field_of
+from features.feast_store import FEATURES, FIELDS, JOIN_KEY, VIEW, field_of
 from features.full_row import full_features
 from features.plan import Plan
 
 ROW_VIEW = "customer_features"
 SERVICE = "customer_row"
+OFFER_VIEW = "offer_features"
+OFFER_SERVICE = "offer_row"
 
 Described = dict[str, tuple[dict[str, str], dict[str, str]]]
 """View -> its fields with their types, its tags."""
@@ -37,7 +39,12 @@ def differences(before: Described, after: Described) -> list[str]:
             for tag in tags
             if view in before and was.get(tag) != tags[tag]
         ]
-    return lines if before else [*lines, f"+ service {SERVICE}"]
+    services = [] if before else [f"+ service {SERVICE}"]
+    if OFFER_VIEW in after and OFFER_VIEW not in before:
+        services.append(f"+ service {OFFER_SERVICE}")
+    if OFFER_VIEW in before and OFFER_VIEW not in after:
+        services.append(f"- service {OFFER_SERVICE}")
+    return [*lines, *services]
 
 
 def refuse_collisions(plan: Plan) -> None:
@@ -46,7 +53,7 @@ def refuse_collisions(plan: Plan) -> None:
     Errors: `FieldsCollide`.
     """
     kept = [(table.name, name) for table in plan.playbook.attributes for name, _ in columns_of(table)]
-    owners = {BLOB_FIELD: f"{VIEW}:{FEATURE}"}
+    owners = {field: f"{VIEW}:{name}" for field, name in zip(FIELDS, FEATURES, strict=True)}
     for view, name in [*kept, *((ROW_VIEW, feature.name) for feature in full_features(plan))]:
         field = field_of(view, name)
         if field in owners:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+import redis
 from numpy.typing import NDArray
 
 from events.faults import Refusal
@@ -24,11 +25,24 @@ from features.attribute_fields import columns_of
 from features.attribute_history import fit_history, history_path, loaded_in
 from features.attribute_store import RedisAttributeStore
 from features.duration import render_duration
-from features.feast_difference import ROW_VIEW, SERVICE, Described, differences, refuse_collisions
-from features.feast_store import FEATURE, JOIN_KEY, VIEW
-from features.feast_view import NEVER, loaded_name
+from features.everybody import Cut
+from features.everybody_bytes import pack_everybody
+from features.everybody_past import EverybodyPast
+from features.everybody_store import read_kept, seen_at
+from features.feast_difference import (
+    OFFER_SERVICE,
+    OFFER_VIEW,
+    ROW_VIEW,
+    SERVICE,
+    Described,
+    differences,
+    refuse_collisions,
+)
+from features.feast_store import FEATURES, JOIN_KEY, VIEW, WATERMARKS_KEY
+from features.feast_view import EVERYBODY, NEVER, loaded_name, offer_features, offer_keys
 from features.full_row import full_features
 from features.plan import Plan
+from features.row import Everybody
 from features.spine import write_spine
 
 
@@ -110,6 +124,8 @@ class FeastDoor:
             if lines:
                 self.store.apply(objects)
             for view in sorted(before.keys() - after.keys()):
+                if view == OFFER_VIEW:
+                    self.store.delete_feature_service(OFFER_SERVICE)
                 self.store.delete_feature_view(view)
         return lines
 
@@ -131,13 +147,19 @@ class FeastDoor:
         state = FeatureView(
             name=VIEW,
             entities=[customer],
-            schema=[Field(name=JOIN_KEY, dtype=feast.types.String), Field(name=FEATURE, dtype=Bytes)],
+            schema=[
+                Field(name=JOIN_KEY, dtype=feast.types.String),
+                *(Field(name=name, dtype=Bytes) for name in FEATURES),
+            ],
             source=source,
             description="the folded state of a customer, written by the stream",
         )
         tables = [self._view(table, customer) for table in self.tables]
         given = ["as_of", "watermark", *(loaded_name(table.name) for table in self.tables)]
-        moment = RequestSource(name="moment", schema=[Field(name=name, dtype=Int64) for name in given])
+        fields = [Field(name=name, dtype=Int64) for name in given]
+        if self.plan.crowd is not None:
+            fields.append(Field(name=EVERYBODY, dtype=Bytes))
+        moment = RequestSource(name="moment", schema=fields)
         transformation = PythonTransformation(
             udf=_function(str(self.plan.playbook.folder), self.plan.digest),
             udf_string=f"features.feast_view.columns, plan {self.plan.digest}",
@@ -151,7 +173,32 @@ class FeastDoor:
             description="the customer's row at the instant as_of, as serving computes it",
             tags={_TAG: self._tag()},
         )
-        return [customer, state, *tables, rows, FeatureService(name=SERVICE, features=[rows])]
+        offers = self._offers()
+        services = [FeatureService(name=SERVICE, features=[rows])]
+        services += [FeatureService(name=OFFER_SERVICE, features=[each]) for each in offers]
+        return [customer, state, *tables, rows, *offers, *services]
+
+    def _offers(self) -> list[Any]:
+        """What everybody does about offers, as a view; none when nothing is counted so."""
+        features = offer_features(self.plan)
+        if not features:
+            return []
+        fields = [Field(name=name, dtype=String) for name in offer_keys(self.plan)]
+        fields += [Field(name="as_of", dtype=Int64), Field(name=EVERYBODY, dtype=Bytes)]
+        transformation = PythonTransformation(
+            udf=_offer_function(str(self.plan.playbook.folder), self.plan.digest),
+            udf_string=f"features.feast_view.offer_columns, plan {self.plan.digest}",
+        )
+        view = OnDemandFeatureView(
+            name=OFFER_VIEW,
+            sources=[RequestSource(name="offer_moment", schema=fields)],
+            schema=[Field(name=feature.name, dtype=Float32) for feature in features],
+            feature_transformation=transformation,
+            mode="python",
+            description="what everybody does about an offer at the instant as_of, as serving computes it",
+            tags={_TAG: self._tag()},
+        )
+        return [view]
 
     def _view(self, table: AttributeTable, customer: Any) -> Any:
         path = history_path(self._run_dir, table.name)
@@ -175,18 +222,45 @@ class FeastDoor:
         `watermark` (ms): up to when the log has been read; None: never, so every value is missing.
         """
         mark = NEVER if watermark is None else watermark
-        moment = {"as_of": as_of, "watermark": mark} | self._loaded_online()
+        moment: dict[str, Any] = {"as_of": as_of, "watermark": mark} | self._loaded_online()
+        if self.plan.crowd is not None:
+            moment[EVERYBODY] = pack_everybody(self.everybody(as_of))
         entities = [{JOIN_KEY: customer} | moment for customer in customers]
         with _quiet():
             service = self.store.get_feature_service(SERVICE)
             answer = self.store.get_online_features(features=service, entity_rows=entities).to_dict()
         return self._rows(answer, len(customers))
 
-    def historical_rows(self, moments: pd.DataFrame) -> pd.DataFrame:
+    def offer_rows(self, keys: Mapping[str, Sequence[str]], as_of: int) -> NDArray[np.float32]:
+        """What everybody does about n offers at `as_of` (ms), in the order of `feast_view.offer_features`.
+
+        `keys[match][i]` is the attribute `match` of offer i, for each of `feast_view.offer_keys`.
+        """
+        told = pack_everybody(self.everybody(as_of), offers=True)
+        columns = [keys[name] for name in offer_keys(self.plan)]
+        entities = [
+            dict(zip(offer_keys(self.plan), each, strict=True)) | {"as_of": as_of, EVERYBODY: told}
+            for each in zip(*columns, strict=True)
+        ]
+        with _quiet():
+            service = self.store.get_feature_service(OFFER_SERVICE)
+            answer = self.store.get_online_features(features=service, entity_rows=entities).to_dict()
+        rows = [answer[feature.name] for feature in offer_features(self.plan)]
+        return np.array(rows, dtype=np.float32).T
+
+    def everybody(self, at: int) -> Everybody:
+        """What is counted over everybody in the online store, read at `at` (ms)."""
+        with redis.Redis.from_url(self._redis) as client:
+            kept = read_kept(client, client.hlen(WATERMARKS_KEY))
+        return seen_at(self.plan, kept, at)[0]
+
+    def historical_rows(self, moments: pd.DataFrame, past: EverybodyPast | None = None) -> pd.DataFrame:
         """`moments` (`customer_id`, `at` ms, what else it has) and a column for each feature, row for row.
 
         The rows are those of the log cut before `at`, with the attributes that counted then; the spine must
-        hold every (customer_id, at). Errors: `NotInSpine`.
+        hold every (customer_id, at). What is counted over everybody comes from `past`: as of `at`, or as a
+        decision saw it where a column `everybody` says so (`features.everybody.Cut.plain`); without `past` it
+        is missing. Errors: `NotInSpine`.
         """
         self._refuse_strangers(moments)
         asked = pd.DataFrame(
@@ -201,6 +275,7 @@ class FeastDoor:
                 loaded_name(table.name): np.full(len(moments), _moment(loaded), dtype="int64")
                 for table, loaded in self._loaded_in_the_past()
             }
+            | ({} if self.plan.crowd is None else {EVERYBODY: _everybody_then(moments, past)})
         )
         with _quiet():
             service = self.store.get_feature_service(SERVICE)
@@ -245,6 +320,20 @@ def _moment(at: int | None) -> int:
     return NEVER if at is None else at
 
 
+def _everybody_then(moments: pd.DataFrame, past: EverybodyPast | None) -> list[bytes]:
+    """What each moment takes in; asked in the order of the log, so that it is folded once."""
+    packed = [b""] * len(moments)
+    if past is None:
+        return packed
+    instants = moments["at"].tolist()
+    cuts = moments[EVERYBODY].tolist() if EVERYBODY in moments else [None] * len(moments)
+    for place in sorted(range(len(moments)), key=lambda n: (sum((cuts[n] or ())[2:]), instants[n])):
+        cut = cuts[place]
+        seen = past.before(instants[place]) if cut is None else past.served(Cut.of(cut))
+        packed[place] = pack_everybody(seen)
+    return packed
+
+
 def _described(objects: Sequence[Any]) -> Described:
     return {
         view.name: ({field.name: str(field.dtype) for field in view.features}, dict(view.tags))
@@ -262,3 +351,14 @@ def _function(folder: str, digest: str) -> Any:
         return dict(columns(folder, digest, inputs))
 
     return customer_features
+
+
+def _offer_function(folder: str, digest: str) -> Any:
+    """The same for offers."""
+
+    def offer_features(inputs: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        from features.feast_view import offer_columns
+
+        return dict(offer_columns(folder, digest, inputs))
+
+    return offer_features

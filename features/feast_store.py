@@ -6,37 +6,40 @@ and then the project; one field for each feature, named by a hash of `view:featu
 """
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import mmh3
-from redis import Redis
+import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-JOIN_KEY = "customer_id"
+from events.redis_wire import Refused, Wires
+from features.feast_commands import JOIN_KEY, Commands, encode_timestamp, key_head, varint
+from features.state import parts_of
+from features.store import Values
+
+__all__ = ["JOIN_KEY", "RedisStateStore", "encode_timestamp", "feast_key", "field_of", "varint"]
+
 VIEW = "customer_state"
-FEATURE = "blob"
+FEATURES = ("recent", "settled")
+"""The two parts of a state, in the order in which `write_many` takes their values."""
 
 WATERMARKS_KEY = "kairos:watermarks"
 """Hash: partition -> ms."""
-
-_STRING = 2
 
 
 def field_of(view: str, feature: str) -> bytes:
     """The field of a customer's hash that holds this feature.
 
-    >>> field_of("customer_state", "blob").hex()
-    '8d5c13ae'
+    >>> field_of("customer_state", "recent").hex()
+    '7d2db8e0'
     """
     return struct.pack("<I", mmh3.hash(f"{view}:{feature}", signed=False))
 
 
-BLOB_FIELD = field_of(VIEW, FEATURE)
+FIELDS = tuple(field_of(VIEW, feature) for feature in FEATURES)
 TS_FIELD = f"_ts:{VIEW}".encode()
-
-_PREFIX = struct.pack("<III", 1, _STRING, len(JOIN_KEY)) + JOIN_KEY.encode()
 
 
 def feast_key(project: str, customer: str) -> bytes:
@@ -46,7 +49,7 @@ def feast_key(project: str, customer: str) -> bytes:
     b'{007}abckairos'
     """
     value = customer.encode()
-    return _PREFIX + struct.pack("<II", _STRING, len(value)) + value + project.encode()
+    return key_head(len(value)) + value + project.encode()
 
 
 def encode_blob_value(blob: bytes) -> bytes:
@@ -74,25 +77,37 @@ def decode_blob_value(value: bytes | None) -> bytes | None:
             break
         shift += 7
     if value[0] != 0x0A or len(value) - at != length:
-        raise ValueError(f"feature {VIEW}:{FEATURE}: expected a bytes value, found {value[:12]!r}...")
+        raise ValueError(f"feature of {VIEW}: expected a bytes value, found {value[:12]!r}...")
     return value[at:]
 
 
-def encode_timestamp(ms: int) -> bytes:
-    """The instant as a protobuf `Timestamp`."""
-    seconds, rest = divmod(ms, 1000)
-    encoded = b"\x08" + varint(seconds) if seconds else b""
-    return encoded + (b"\x10" + varint(rest * 1_000_000) if rest else b"")
+def join_parts(values: Sequence[bytes | None]) -> bytes | None:
+    """The state whose fields hold these values; None when there is none. Errors: as `decode_blob_value`."""
+    recent, settled = map(decode_blob_value, values)
+    return None if recent is None else recent + (settled or b"")
 
 
-def varint(value: int) -> bytes:
-    """A whole number as protobuf writes it."""
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
+class _Heads(dict[int, bytes | None]):
+    """What a value of so many bytes begins with; None: no value of bytes is so long."""
+
+    def __missing__(self, size: int) -> bytes | None:
+        head = next((b"\x0a" + varint(size - n) for n in range(2, 7) if len(varint(size - n)) == n - 1), None)
+        self[size] = head
+        return head
+
+
+_HEADS = _Heads()
+
+
+def decode_blob_values(values: Iterable[bytes | None]) -> list[bytes | None]:
+    """`decode_blob_value` of each."""
+    found: list[bytes | None] = []
+    for value in values:
+        if value and (head := _HEADS[len(value)]) is not None and value.startswith(head):
+            found.append(value[len(head) :])
+        else:
+            found.append(decode_blob_value(value))
+    return found
 
 
 def wakes_key(partition: int) -> str:
@@ -106,31 +121,37 @@ class RedisStateStore:
     `redis_url` is redis://host:port[/db]. Errors of every call: `redis.RedisError`.
     """
 
+    rewritten: frozenset[str] = frozenset()
+    """States are read as they are stored (see `stream.swap` for those that are not)."""
+
     def __init__(self, redis_url: str, project: str, *, timeout_s: float = 5.0) -> None:
         self.project = project
-        self._redis: Any = Redis.from_url(
+        self._redis: Any = redis.Redis.from_url(
             redis_url, retry=Retry(NoBackoff(), 0), socket_timeout=timeout_s, socket_connect_timeout=timeout_s
         )
+        # What comes by the thousand goes past redis-py, whose time for a reply is more than Redis'.
+        self._wires = Wires(redis_url, timeout_s)
+        self._commands = Commands(project, FIELDS, TS_FIELD)
 
     def read_many(self, customers: Sequence[str]) -> list[bytes | None]:
         """The state of each customer, in order; None of one nobody knows."""
         if not customers:
             return []
-        pipe = self._redis.pipeline(transaction=False)
-        for customer in customers:
-            pipe.hget(feast_key(self.project, customer), BLOB_FIELD)
-        return [decode_blob_value(value) for value in pipe.execute()]
+        replies = self._ask(self._commands.reads(customers), len(customers))
+        recents, settled = (decode_blob_values(column) for column in zip(*replies, strict=True))
+        return [
+            None if recent is None else recent + (part or b"")
+            for recent, part in zip(recents, settled, strict=True)
+        ]
 
-    def write_many(self, states: Sequence[tuple[str, bytes, int]]) -> None:
-        """Write (customer, state, time of its newest event)."""
-        if not states:
-            return
-        pipe = self._redis.pipeline(transaction=False)
-        for customer, blob, newest_ms in states:
-            key = feast_key(self.project, customer)
-            instant = encode_timestamp(max(0, newest_ms))
-            pipe.hset(key, mapping={BLOB_FIELD: encode_blob_value(blob), TS_FIELD: instant})
-        pipe.execute()
+    def write_many(self, states: Sequence[tuple[str, Values, int]]) -> None:
+        """Write (customer, its state or the parts of it that changed, time of its newest event)."""
+        if states:
+            parts = [
+                (customer, parts_of(values) if isinstance(values, bytes) else values, newest)
+                for customer, values, newest in states
+            ]
+            self._ask(self._commands.writes(parts), len(parts))
 
     def watermarks(self) -> dict[int, int]:
         """For each partition up to when its log has been read and its states are written."""
@@ -161,4 +182,27 @@ class RedisStateStore:
 
     def close(self) -> None:
         """Close the connections."""
+        self._wires.close()
         self._redis.close()
+
+    def _ask(self, commands: Iterable[bytes], count: int) -> list[Any]:
+        """The replies of many commands. Errors: `redis.RedisError`, as redis-py would raise it."""
+        try:
+            replies = self._wires.ask(commands, count)
+        except TimeoutError as error:
+            raise redis.TimeoutError(str(error)) from error
+        except OSError as error:
+            raise redis.ConnectionError(str(error)) from error
+        if Refused in set(map(type, replies)):
+            raise _error_of(str(next(reply for reply in replies if isinstance(reply, Refused))))
+        return replies
+
+
+def _error_of(refusal: str) -> redis.RedisError:
+    """What a Redis that refuses is to be taken for: away for now, or wrong."""
+    kinds: Mapping[str, type[redis.RedisError]] = {
+        "LOADING": redis.BusyLoadingError,
+        "READONLY": redis.ReadOnlyError,
+        "NOAUTH": redis.AuthenticationError,
+    }
+    return kinds.get(refusal.partition(" ")[0], redis.ResponseError)(refusal)

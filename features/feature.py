@@ -1,5 +1,6 @@
 """What one declaration expands to: the live features of an aggregate, in the order of the row."""
 
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from features.duration import render_duration
@@ -12,6 +13,9 @@ FUNCTIONS = ("count", "sum", "mean", "min", "max", *MOMENTS, "distinct", "share"
 
 Of = Literal["customer", "offer", "offer_group", "global", "pair"]
 """Whose events: a customer's own, everybody's for each offer or group, everybody's, or those of a pair."""
+
+SHARED: tuple[Of, ...] = ("offer", "offer_group", "global")
+"""Counted over everybody: kept once for all customers, never in a customer's state."""
 
 _WORDS = {
     "last": "the last one",
@@ -109,6 +113,17 @@ def stored(aggregate: Aggregate) -> list[Feature]:
     return [feature for function in aggregate.functions for feature in _stored(aggregate, function)]
 
 
+def names_of_everybody(aggregates: Iterable[Aggregate], ratios: Iterable[Feature]) -> frozenset[str]:
+    """The names of the features that count over everybody, hidden ones and what is derived of them too."""
+    shared = {
+        feature.name
+        for aggregate in aggregates
+        if aggregate.of in SHARED
+        for feature in (*stored(aggregate), *expand(aggregate))
+    }
+    return frozenset(shared | {each.name for each in ratios if each.derived and shared & {*each.derived[:2]}})
+
+
 def total_of(aggregate: Aggregate, where: str | None) -> Aggregate | None:
     """What the shares of a family are shares of: the same sums over all its keys; None without shares.
 
@@ -126,7 +141,7 @@ def total_of(aggregate: Aggregate, where: str | None) -> Aggregate | None:
         meaning=f"the whole that {aggregate.name} gives shares of: {aggregate.meaning}",
         default={},
         declared=(),
-        of="global" if aggregate.of in ("offer", "offer_group") else "customer",
+        of="global" if aggregate.of in SHARED else "customer",
         keys=1,
         trends=(),
     )

@@ -2,7 +2,8 @@
 
 **The law.** States of disjoint sets of events form a commutative monoid: `merge` is associative and
 commutative, and folding a log is merging its singletons. So late events, backfill, rescaling and any
-batching give the same state, and the same bytes. It holds because everything kept is a sum, a minimum or a
+batching give the same state, and `settled` the same bytes; the same log gives the same bytes at once, however
+it is cut. It holds because everything kept is a sum, a minimum or a
 maximum over the events of a piece of time (see `features.kernel.tiles`), and because which piece an event
 belongs to follows from its own time and the newest time alone. Past a declared bound (bytes of a customer,
 keys of a family, values of a sample) detail is let go and the state says so; then the law holds of what was
@@ -20,8 +21,13 @@ from numpy.typing import NDArray
 from events.envelope import Event
 from features.batch import Batch, batch_of
 from features.kernel.folding import BEHIND, FOLDED, LATE, REPEAT, fixed_size, fold_states
+from features.kernel.layout import LIMIT_MOST, LIMIT_WIDEST, MOST_RECENT, PROBE
+from features.kernel.merging import merge_size, merge_states
+from features.kernel.recent import EVENTS
 from features.plan import Plan
-from features.state import BlobDamaged, State, UnknownPlan, open_state
+from features.room import ROOM, positions_for, quarters
+from features.settle import settle
+from features.state import BlobDamaged, State, UnknownPlan, middle_of, open_state
 
 __all__ = [
     "BlobDamaged",
@@ -35,7 +41,9 @@ __all__ = [
     "fold",
     "fold_batch",
     "fold_log",
+    "fold_parts",
     "merge",
+    "settled",
 ]
 
 
@@ -72,6 +80,16 @@ class Folded(NamedTuple):
     probe_rows: NDArray[np.int64]
 
 
+class FoldedParts(NamedTuple):
+    """The same in parts: each customer's new recent part, and its new settled part, None where it stays."""
+
+    recents: list[bytes]
+    settled: list[bytes | None]
+    fates: NDArray[np.uint8]
+    probes: NDArray[np.float64]
+    probe_rows: NDArray[np.int64]
+
+
 def fold_batch(
     plan: Plan,
     blobs: Sequence[bytes | None],
@@ -84,17 +102,37 @@ def fold_batch(
 
     `blobs[c]` is the state of customer c, None for nobody known; event n is of customer owners[n] and
     stands at `positions[n]` of `partitions[n]` of the log: what is at or below a state's position is
-    skipped, so that reading a piece of log again changes nothing.
+    skipped, so that reading a piece of log again changes nothing. Blobs are taken as checked (see `decode`):
+    the compiled pass believes what they say of themselves.
     """
+    middles = [0 if blob is None else middle_of(blob) for blob in blobs]
+    recents = [blob and blob[:middle] for blob, middle in zip(blobs, middles, strict=True)]
+    settled = [b"" if blob is None else blob[middle:] for blob, middle in zip(blobs, middles, strict=True)]
     batch = batch_of(plan, events, owners, len(blobs), partitions, positions)
+    done = fold_parts(plan, recents, settled, batch, len(events))
+    whole = [
+        recent + (before if after is None else after)
+        for recent, before, after in zip(done.recents, settled, done.settled, strict=True)
+    ]
+    return Folded(whole, *done[2:])
+
+
+def fold_parts(
+    plan: Plan, recents: Sequence[bytes | None], settled: Sequence[bytes], batch: Batch, count: int
+) -> FoldedParts:
+    """`fold_batch` of states in parts, and of `count` events laid out already.
+
+    Most settled parts are not looked at: those of customers who have gathered too many events, or of whose
+    events a trigger reads features.
+    """
     fates = np.empty(len(batch.order), dtype=np.uint8)
     probes = np.full((batch.probes, len(plan.triggers.columns)), np.nan, dtype=np.float64)
-    made = _run(plan, blobs, None, batch, fates, probes)
-    every = np.full(len(events), IRRELEVANT, dtype=np.uint8)
+    made, new = _run(plan, recents, settled, batch, fates, probes)
+    every = np.full(count, IRRELEVANT, dtype=np.uint8)
     every[batch.order] = fates
-    rows = np.full(len(events), -1, dtype=np.int64)
-    rows[batch.order] = batch.events[:, 6]
-    return Folded(made, every, probes, rows)
+    rows = np.full(count, -1, dtype=np.int64)
+    rows[batch.order] = batch.events[:, PROBE]
+    return FoldedParts(made, new, every, probes, rows)
 
 
 def fold(plan: Plan, state: State, event: Event, partition: int, position: int) -> Fate:
@@ -106,11 +144,14 @@ def fold(plan: Plan, state: State, event: Event, partition: int, position: int) 
 
 def fold_log(
     plan: Plan, state: State, events: Sequence[Event], partition: int, positions: Sequence[int]
-) -> Folded:
+) -> FoldedParts:
     """Fold a piece of one customer's log into the state, in place, in one pass."""
     count = len(events)
-    folded = fold_batch(plan, [state.seal()], events, [0] * count, [partition] * count, positions)
-    state.become(folded.blobs[0])
+    state.seal()
+    batch = batch_of(plan, events, [0] * count, 1, [partition] * count, positions)
+    folded = fold_parts(plan, [state.recent], [state.settled], batch, count)
+    (after,) = folded.settled
+    state.become(folded.recents[0], state.settled if after is None else after)
     return folded
 
 
@@ -123,8 +164,8 @@ def merge(plan: Plan, a: State, b: State) -> State:
     for state in (a, b):
         if state.digest != plan.digest:
             raise UnknownPlan(state.digest, plan.digest)
-    (made,) = _run(plan, [a.seal()], [b.seal()], _NOTHING, *_NO_ANSWERS)
-    both = State(made)
+    one, other = (_whole(settled(plan, state).seal()) for state in (a, b))
+    both = State(_merged(plan, one, other))
     for name, memory in b.memory.items():
         both.memory[name] = max(both.memory.get(name, memory), memory)
     both.seal()
@@ -133,8 +174,14 @@ def merge(plan: Plan, a: State, b: State) -> State:
 
 def empty(plan: Plan) -> State:
     """The state of a customer to whom nothing has happened: the monoid's neutral element."""
-    (blob,) = _run(plan, [None], None, _NOTHING, *_NO_ANSWERS)
-    return State(blob)
+    (recent,), _ = _run(plan, [None], [b""], _NOTHING, *_NO_ANSWERS)
+    return State(recent)
+
+
+def settled(plan: Plan, state: State) -> State:
+    """The state with its recent events added to its cells: the same bytes for the same events, however they
+    came."""
+    return State(settle(plan.settling, state.seal()))
 
 
 def encode(plan: Plan, state: State) -> bytes:
@@ -154,46 +201,72 @@ def decode(plan: Plan, blob: bytes) -> State:
 
 def _run(
     plan: Plan,
-    blobs: Sequence[bytes | None],
-    others: Sequence[bytes] | None,
+    recents: Sequence[bytes | None],
+    settled: Sequence[bytes],
     batch: Batch,
     fates: NDArray[np.uint8],
     probes: NDArray[np.float64],
-) -> list[bytes]:
-    buf, starts = _joined(blobs)
-    other, other_starts = _joined(others if others is not None else [None] * len(blobs))
+) -> tuple[list[bytes], list[bytes | None]]:
+    buf, starts = _joined(recents)
+    needed = _needed(plan, buf, starts, batch)
+    behind: list[bytes | None] = [None] * len(settled)
+    for number in needed:
+        behind[number] = settled[number]
     tables, rows = plan.tables, plan.row_tables
-    out, ends = fold_states(
-        *tables[:4],
-        plan.steps,
-        plan.types,
-        rows.defaults,
-        rows.derived,
-        rows.factors,
-        plan.probed,
-        plan.limits,
-        buf,
-        starts,
-        other,
-        other_starts,
-        batch.groups,
-        batch.events.ravel(),
-        batch.flat,
-        fates,
-        probes,
-        np.empty(fixed_size(len(plan.banks)), dtype=np.int64),
-        rows.defaults.copy(),
+    count, coming = len(settled), int(np.diff(batch.groups).max(initial=0))
+    ends, new_ends = np.empty(count + 1, dtype=np.int64), np.empty(count + 1, dtype=np.int64)
+    whole, starts_of = _joined(behind)
+    fixed = np.empty(
+        fixed_size(len(plan.banks), coming, MOST_RECENT, int(plan.limits[LIMIT_WIDEST])), np.int64
     )
-    places = np.asarray(ends).tolist()
-    whole = np.asarray(out)[: places[-1]].tobytes()
-    return [whole[a:b] for a, b in pairwise(places)]
+    while full := fold_states(
+        *tables[:4], plan.steps, plan.types,
+        rows.defaults, rows.derived, rows.factors, plan.probed, plan.limits,
+        buf, starts, whole, starts_of,
+        batch.groups, batch.events.ravel(), batch.flat, fates, probes,
+        fixed, rows.defaults.copy(), ROOM.loaded, ROOM.listed, ROOM.ordering,
+        positions_for(buf, starts, coming), ROOM.written, ends, ROOM.settled, new_ends,
+    ):  # fmt: skip
+        ROOM.grow(full)
+    places = ends.tolist()
+    made = ROOM.written[: places[-1]].tobytes()
+    after: list[bytes | None] = [None] * count
+    for number in np.flatnonzero(np.diff(new_ends)).tolist():
+        after[number] = ROOM.settled[new_ends[number] : new_ends[number + 1]].tobytes()
+    return [made[a:b] for a, b in pairwise(places)], after
 
 
-def _joined(blobs: Sequence[bytes | None]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    starts = np.zeros(len(blobs) + 1, dtype=np.int64)
-    np.cumsum([0 if blob is None else len(blob) for blob in blobs], out=starts[1:])
-    joined = bytearray().join([blob for blob in blobs if blob])
+def _needed(plan: Plan, buf: NDArray[np.uint8], starts: NDArray[np.int64], batch: Batch) -> list[int]:
+    """The states that will be settled, or of which a trigger reads."""
+    wanted = quarters(buf, starts, EVENTS) + np.diff(batch.groups) >= plan.limits[LIMIT_MOST]
+    if batch.probes:
+        asked = np.concatenate(([0], np.cumsum(batch.events[:, PROBE] >= 0)))
+        wanted |= asked[batch.groups[1:]] > asked[batch.groups[:-1]]
+    return [int(number) for number in np.flatnonzero(wanted)]
+
+
+def _joined(parts: Sequence[bytes | None]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    starts = np.zeros(len(parts) + 1, dtype=np.int64)
+    np.cumsum([0 if part is None else len(part) for part in parts], out=starts[1:])
+    joined = bytearray().join([part for part in parts if part])
     return np.frombuffer(joined or bytearray(1), dtype=np.uint8)[: len(joined)], starts
+
+
+def _merged(plan: Plan, one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bytes:
+    fixed = np.empty(merge_size(len(plan.banks)), dtype=np.int64)
+    while True:
+        its_listed = np.empty_like(ROOM.listed)
+        end = merge_states(
+            *plan.tables[:2], plan.steps, plan.types, plan.limits, one, other,
+            fixed, ROOM.loaded, ROOM.listed, its_listed, ROOM.ordering, ROOM.written,
+        )  # fmt: skip
+        if end > 0:
+            return ROOM.written[:end].tobytes()
+        ROOM.grow(-end)
+
+
+def _whole(blob: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(blob, dtype=np.uint8)
 
 
 _NOTHING = Batch(

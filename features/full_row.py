@@ -8,7 +8,7 @@ from features.attribute import FUNCTION, attribute_features
 from features.attributes import Held, attribute_values
 from features.feature import Feature
 from features.plan import Plan
-from features.row import Floats, Value, explain, row
+from features.row import Everybody, Floats, Value, explain, row
 from features.state import State
 
 
@@ -17,20 +17,29 @@ def full_features(plan: Plan) -> tuple[Feature, ...]:
     return (*_behaviour(plan), *attribute_features(plan.playbook))
 
 
-def full_row(plan: Plan, state: State | None, attributes: Held, at: int, watermark: int | None) -> Floats:
+def full_row(
+    plan: Plan,
+    state: State | None,
+    attributes: Held,
+    at: int,
+    watermark: int | None,
+    everybody: Everybody | None = None,
+) -> Floats:
     """The customer's row at `at` (ms) with its attributes, float32, in the order of `full_features`.
 
-    `watermark` and errors are those of `features.row.row`.
+    `watermark`, `everybody` and errors are those of `features.row.row`.
     """
-    values = row(plan, state, at, watermark)
+    values = row(plan, state, at, watermark, everybody)
     if not plan.playbook.attributes:
         return values
     return np.concatenate([values[: len(_behaviour(plan))], attribute_values(plan, attributes, at)])
 
 
-def behaviour_values(plan: Plan, state: State | None, at: int, watermark: int | None) -> Sequence[Value]:
+def behaviour_values(
+    plan: Plan, state: State | None, at: int, watermark: int | None, everybody: Everybody | None = None
+) -> Sequence[Value]:
     """The values of `features.row.explain` that come of events."""
-    return explain(plan, state, at, watermark)[: len(_behaviour(plan))]
+    return explain(plan, state, at, watermark, everybody)[: len(_behaviour(plan))]
 
 
 def _behaviour(plan: Plan) -> tuple[Feature, ...]:

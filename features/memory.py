@@ -3,12 +3,15 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from features.feature import DECAYED, Aggregate
+from features.feature import DECAYED, SHARED, Aggregate
 
 MEMORY = 64_000
 """Bytes that are stored of one customer at most, unless the playbook says otherwise."""
 
 MEMORY_LEAST, MEMORY_MOST = 4_000, 1_000_000
+
+MEMORY_OF_EVERYBODY = 4_000_000
+"""Bytes that are kept of everybody in each partition of the log at most; past it detail is coarsened."""
 
 FINENESS = 100
 """A tile is at most this part of its window."""
@@ -72,9 +75,14 @@ def memory_at_least(aggregate: Aggregate) -> int:
     return _cell(aggregate, weights, COARSEST)
 
 
+def memory_of_everybody(aggregates: Iterable[Aggregate]) -> int:
+    """The most bytes the aggregates take of everybody's state in one partition, before its bound."""
+    return sum(memory_of(aggregate) for aggregate in aggregates if aggregate.of in SHARED)
+
+
 def memory_of_customer(aggregates: Iterable[Aggregate]) -> int:
     """The most bytes the aggregates take of one customer's state, before the playbook's bound."""
-    return sum(memory_of(aggregate) for aggregate in aggregates if aggregate.of in ("customer", "pair"))
+    return sum(memory_of(aggregate) for aggregate in aggregates if aggregate.of not in SHARED)
 
 
 def _cell(aggregate: Aggregate, weights: Weights, degree: int) -> int:

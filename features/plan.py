@@ -13,11 +13,14 @@ from features.bank import FINENESS, Bank, BankTables, banks_of, tables_of
 from features.declare import Playbook, features_of
 from features.declare_fields import event_names
 from features.expression import Expression, compile_expression
-from features.feature import Feature
+from features.feature import SHARED, Aggregate, Feature, Of
+from features.kernel.layout import MOST_RECENT, STEPS_AT, STEPS_END, TYPE_COLUMNS
 from features.kleene import Kind
+from features.memory import MEMORY_OF_EVERYBODY
 from features.plan_triggers import TriggerPlan, plan_triggers
+from features.settle import Settling
 
-LAYOUT = 2
+LAYOUT = 3
 """Of the state's bytes; a change makes older blobs unreadable, as the digest covers it."""
 
 
@@ -45,7 +48,10 @@ class RowTables(NamedTuple):
     """One row's columns as numbers: what stands when nothing happened, limits of age (ms), what is derived
     of what.
 
-    A column below zero of a cross row's `derived` is one of the customer's row, from -1 on.
+    A column below zero of a cross row's `derived` is one of the customer's row, from -1 on; `beside` says
+    whether there is one. `shared` are the columns whose values come from `Plan.crowd`, in the order of its
+    row. `reads_own` and `reads_shared` say of each column whether it, or what it is derived of, is counted of
+    the customer, or over everybody.
     """
 
     defaults: NDArray[np.float64]
@@ -53,13 +59,20 @@ class RowTables(NamedTuple):
     derived: NDArray[np.int64]
     factors: NDArray[np.float64]
     visible: int
+    beside: bool
+    shared: NDArray[np.int64]
+    reads_own: NDArray[np.bool_]
+    reads_shared: NDArray[np.bool_]
 
 
 class Plan(NamedTuple):
     """A playbook, compiled. `digest` (16 hex) changes with anything that changes a state or a row.
 
     `customer_features` are in the order of the row, `cross_features` in the order of a cross row, each with
-    the offer's attribute that picks its key in `match`. Lengths of time are ms.
+    the offer's attribute that picks its key in `match`, whose number in `tables.matches` is in `match_of`, -1
+    where it is counted over everybody. Lengths of time are ms. `crowd` is the plan of what is counted over
+    everybody, a plan like any other whose one "customer" is everybody in a partition of the log; its digest
+    covers nothing of customers. None when nothing is.
     """
 
     name: str
@@ -78,7 +91,19 @@ class Plan(NamedTuple):
     limits: NDArray[np.int64]
     row_tables: RowTables
     cross_tables: RowTables
-    match_columns: Mapping[str, NDArray[np.int64]]
+    match_of: NDArray[np.int64]
+    crowd: "Plan | None" = None
+
+    @property
+    def settling(self) -> Settling:
+        """The tables by which states of this plan are settled."""
+        return Settling(self.tables.banks, self.tables.spans, self.steps, self.types, self.limits)
+
+    @property
+    def most_steps(self) -> int:
+        """The most aggregates that one event touches."""
+        types = self.types.reshape(-1, TYPE_COLUMNS)
+        return int((types[:, STEPS_END] - types[:, STEPS_AT]).max()) if len(types) else 0
 
 
 def compile_plan(playbook: Playbook) -> Plan:
@@ -91,28 +116,68 @@ def compile_plan(playbook: Playbook) -> Plan:
     ('spend_count_7d', 'campaign')
     """
     row, crossed = features_of(playbook)
+    own = tuple(each for each in playbook.aggregates if each.of not in SHARED)
+    plan = _compile(playbook, own, row, crossed, _digest(playbook), SHARED)
+    if len(own) == len(playbook.aggregates):
+        return plan
+    return plan._replace(crowd=_crowd(playbook, row, crossed))
+
+
+def _crowd(playbook: Playbook, row: Sequence[Feature], crossed: Sequence[Feature]) -> Plan:
+    """The plan of what is counted over everybody: its rows hold what is stored, and derive nothing."""
+    shared = tuple(each for each in playbook.aggregates if each.of in SHARED)
+    alone = playbook._replace(
+        aggregates=shared, ratios=(), triggers=(), attributes=(), memory_bytes=MEMORY_OF_EVERYBODY
+    )
+    kept, picked = (
+        [each._replace(hidden=False) for each in features if each.of in SHARED and each.derived is None]
+        for features in (row, crossed)
+    )
+    return _compile(alone, shared, kept, picked, _digest(alone), ())
+
+
+def _compile(
+    playbook: Playbook,
+    aggregates: tuple[Aggregate, ...],
+    row: Sequence[Feature],
+    crossed: Sequence[Feature],
+    digest: str,
+    beside: tuple[Of, ...],
+) -> Plan:
+    """Compile a part of the playbook; `beside` says whose events are not counted here but in `Plan.crowd`."""
     columns = {feature.name: n for features in (row, crossed) for n, feature in enumerate(features)}
-    banks = banks_of(playbook, columns)
+    banks = banks_of(playbook._replace(aggregates=aggregates), columns)
     triggers = plan_triggers(playbook, row)
     relevant = sorted({bank.aggregate.event for bank in banks} | triggers.events)
     steps: list[tuple[int, int, int, int]] = []
-    types: list[tuple[int, int, int, int]] = []
+    types: list[tuple[int, ...]] = []
     probed: list[int] = []
     programs: dict[str, Program] = {}
     for event in relevant:
         before = len(steps), len(probed)
         probed += _probed(event, banks, row, triggers)
         programs[event] = _program(playbook, event, banks, len(programs), steps, len(probed) > before[1])
-        types.append((before[0], len(steps), before[1], len(probed)))
-    digest = _digest(playbook)
+        program = programs[event]
+        types.append(
+            (
+                *(before[0], len(steps), before[1], len(probed)),
+                *(len(program.conditions), len(program.values), program.width),
+            )
+        )
     word = int.from_bytes(bytes.fromhex(digest), "little", signed=True)
-    limits = [playbook.lateness_ms, playbook.memory_bytes, word, 1, len(probed), len(triggers.columns)]
+    widest = max((program.width for program in programs.values()), default=0)
+    # Ids of events are remembered of a customer: everybody's of a day would be too many.
+    limits = [
+        *(playbook.lateness_ms, playbook.memory_bytes, word, int(bool(beside))),
+        *(len(probed), len(triggers.columns), MOST_RECENT, widest),
+    ]
     row_columns = {feature.name: n for n, feature in enumerate(row)}
-    tables = tables_of(banks)
-    match_columns = {
-        match: np.array([n for n, feature in enumerate(crossed) if feature.match == match], dtype=np.int64)
-        for match in tables.matches
-    }
+    tables = tables_of(banks, frozenset(probed))
+    match_of = [
+        tables.matches.index(feature.match) if feature.match in tables.matches else -1 for feature in crossed
+    ]
+    row_tables = _row_tables(row, beside, row_columns, {}, None)
+    cross_columns = {feature.name: n for n, feature in enumerate(crossed)}
     return Plan(
         playbook.name,
         digest,
@@ -128,9 +193,9 @@ def compile_plan(playbook: Playbook) -> Plan:
         np.array(types, dtype=np.int64).ravel(),
         np.array([*probed, *triggers.columns], dtype=np.int64),
         np.array(limits, dtype=np.int64),
-        _row_tables(row, row_columns, {}),
-        _row_tables(crossed, {feature.name: n for n, feature in enumerate(crossed)}, row_columns),
-        match_columns,
+        row_tables,
+        _row_tables(crossed, beside, cross_columns, row_columns, row_tables),
+        np.array(match_of, dtype=np.int64),
     )
 
 
@@ -182,9 +247,16 @@ def _program(
 
 
 def _row_tables(
-    features: Sequence[Feature], columns: Mapping[str, int], beside: Mapping[str, int]
+    features: Sequence[Feature],
+    elsewhere: tuple[Of, ...],
+    columns: Mapping[str, int],
+    beside: Mapping[str, int],
+    row: RowTables | None,
 ) -> RowTables:
     derived, factors = [], []
+    shared = np.array([each.of in elsewhere and each.derived is None for each in features], dtype=np.bool_)
+    reads_shared = shared.copy()
+    reads_own = np.array([each.derived is None for each in features], dtype=np.bool_) & ~shared
     for column, feature in enumerate(features):
         if feature.derived is not None:
             over, under = (
@@ -192,12 +264,23 @@ def _row_tables(
             )
             derived.append((over, under, column))
             factors.append(feature.derived.factor)
+            for part in (over, under):
+                tables = (reads_own, reads_shared)
+                if part < 0:
+                    assert row is not None
+                    tables, part = (row.reads_own, row.reads_shared), -1 - part
+                reads_own[column] |= tables[0][part]
+                reads_shared[column] |= tables[1][part]
     return RowTables(
         np.array([feature.default for feature in features], dtype=np.float64),
         np.array([feature.freshness_ms for feature in features], dtype=np.int64),
         np.array(derived, dtype=np.int64).ravel(),
         np.array(factors, dtype=np.float64),
         sum(not feature.hidden for feature in features),
+        any(column < 0 for each in derived for column in each),
+        np.flatnonzero(shared),
+        reads_own,
+        reads_shared,
     )
 
 

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,14 +17,15 @@ import pyarrow.parquet as pq
 from events.envelope import Event, Tick
 from features.fold import empty, encode, fold_log
 from features.plan import Plan
-from features.state import State
+from features.state import State, parts_of
 
 SCHEMA = pa.schema(
     [
         ("customer_id", pa.string()),
         # DuckDB, behind Feast's offline store, refuses nanoseconds.
         ("event_timestamp", pa.timestamp("us", tz="UTC")),
-        ("blob", pa.binary()),
+        ("recent", pa.binary()),
+        ("settled", pa.binary()),
     ]
 )
 _ROWS = 5_000
@@ -98,6 +100,8 @@ def write_spine(path: Path, rows: Iterable[tuple[str, int, bytes]]) -> int:
 
 
 def _table(rows: list[tuple[str, int, bytes]]) -> pa.Table:
-    columns = [[row[0] for row in rows], [row[1] * 1_000 for row in rows], [row[2] for row in rows]]
+    parts = [parts_of(blob) for _, _, blob in rows]
+    columns: list[list[Any]] = [[row[0] for row in rows], [row[1] * 1_000 for row in rows]]
+    columns += [[recent for recent, _ in parts], [settled for _, settled in parts]]
     arrays = [pa.array(values, type=field.type) for values, field in zip(columns, SCHEMA, strict=True)]
     return pa.Table.from_arrays(arrays, schema=SCHEMA)

@@ -1,7 +1,9 @@
 """What is kept about one customer: an element of a commutative monoid, and its bytes.
 
 The bytes are the state: folding makes new ones of old ones, reading reads them, and both are compiled (see
-`features.kernel`). They are canonical: the same events give the same bytes. `features.fold` tells the law.
+`features.kernel`). A recent part in front has the newest events as they came, a settled part behind it what
+the others came to. The same log gives the same bytes; settled, so do the same events in whatever order.
+`features.fold` tells the law.
 """
 
 import struct
@@ -11,12 +13,10 @@ import msgspec
 import numpy as np
 
 from events.faults import Refusal
-from features.kernel import header
+from features.kernel import recent as head
 from features.kernel.looking import GOOD, SHORT, check_state
 from features.kernel.varint import checksum
 
-_FIXED = struct.Struct("<4sIq8sqBBHIIII")
-assert _FIXED.size == header.HEADER
 _POSITION = struct.Struct("<Iq")
 
 
@@ -39,67 +39,94 @@ class UnknownPlan(Refusal):
 
 
 class State:
-    """What is kept about one customer: its bytes, opened.
+    """What is kept about one customer: its bytes in two parts, opened.
 
-    `newest`: time of its newest event, ms, -1 when none. `applied`: for each partition of the log the last
-    position folded in. `memory`: what the triggers remember; changes of it are kept by `seal`. `degree`:
-    how far tiles were coarsened beyond what was declared, to keep within the bound. `flags`: what else was
-    let go (see `features.kernel.header`).
+    `recent`: the head, positions, ids, the newest events as they came, and the memory of triggers. `settled`:
+    the cells of what came before. `newest`: time of its newest event, ms, -1 when none. `applied`: for each
+    partition of the log the last position folded in. `memory`: what the triggers remember; changes of it are
+    kept by `seal`. `degree`: how far tiles were coarsened beyond what was declared, to keep within the bound.
+    `flags`: what else was let go (see `features.kernel.settled`).
     """
 
-    __slots__ = ("_memory", "_packed", "blob", "digest", "newest")
+    __slots__ = ("_memory", "_packed", "digest", "newest", "recent", "settled")
 
     def __init__(self, blob: bytes) -> None:
-        self.become(blob)
+        middle = middle_of(blob)
+        self.become(blob[:middle], blob[middle:])
 
-    def become(self, blob: bytes) -> None:
-        """Be the state in these bytes from now on."""
-        self.blob = blob
-        self.digest = blob[16:24].hex()
-        self.newest: int = int.from_bytes(blob[24:32], "little", signed=True)
+    def become(self, recent: bytes, settled: bytes) -> None:
+        """Be the state of these parts from now on."""
+        self.recent, self.settled = recent, settled
+        self.digest = recent[16:24].hex()
+        self.newest: int = int.from_bytes(recent[24:32], "little", signed=True)
         self._memory: dict[str, list[Any]] | None = None
         self._packed = b""
 
     @property
+    def blob(self) -> bytes:
+        """Both parts as they are."""
+        return self.recent + self.settled
+
+    @property
     def applied(self) -> dict[int, int]:
         """For each partition of the log the last position folded in."""
-        (count,) = struct.unpack_from("<H", self.blob, header.APPLIED)
-        end = header.HEADER + count * _POSITION.size
-        return dict(_POSITION.iter_unpack(self.blob[header.HEADER : end]))
+        (count,) = struct.unpack_from("<H", self.recent, head.APPLIED)
+        end = head.HEADER + count * _POSITION.size
+        return dict(_POSITION.iter_unpack(self.recent[head.HEADER : end]))
+
+    @property
+    def held(self) -> int:
+        """How many events are kept as they came, to be added to the cells later."""
+        return held_of(self.recent)
 
     @property
     def degree(self) -> int:
         """How far tiles were coarsened beyond what was declared; 0 for not at all."""
-        return self.blob[header.DEGREE]
+        return self.recent[head.DEGREE]
 
     @property
     def flags(self) -> int:
         """What was let go to keep within bounds."""
-        return self.blob[header.FLAGS]
+        return self.recent[head.FLAGS]
 
     @property
     def memory(self) -> dict[str, list[Any]]:
         """What the triggers remember; may be changed, and is kept with `seal`."""
         if self._memory is None:
-            (length,) = struct.unpack_from("<I", self.blob, header.MEMORY)
-            self._packed = self.blob[len(self.blob) - length :] if length else b""
+            (length,) = struct.unpack_from("<I", self.recent, head.MEMORY)
+            self._packed = self.recent[len(self.recent) - length :] if length else b""
             self._memory = _decode(self._packed) if length else {}
         return self._memory
 
     def seal(self) -> bytes:
-        """The bytes, with what the triggers remember now."""
-        if self._memory is None:
-            return self.blob
-        names = sorted(self._memory)
-        packed = _encode({name: self._memory[name] for name in names}) if names else b""
-        if packed != self._packed:
-            body = bytearray(self.blob[: len(self.blob) - len(self._packed)] + packed)
-            struct.pack_into("<I", body, header.MEMORY, len(packed))
-            struct.pack_into("<I", body, header.LENGTH, len(body))
-            bytes_of = np.frombuffer(body, dtype=np.uint8)
-            struct.pack_into("<q", body, header.CHECK, checksum(bytes_of, header.DIGEST, len(body)))
-            self.blob, self._packed = bytes(body), packed
+        """The bytes of both parts, with what the triggers remember now."""
+        if self._memory is not None:
+            names = sorted(self._memory)
+            packed = _encode({name: self._memory[name] for name in names}) if names else b""
+            if packed != self._packed:
+                body = bytearray(self.recent[: len(self.recent) - len(self._packed)] + packed)
+                struct.pack_into("<I", body, head.MEMORY, len(packed))
+                struct.pack_into("<I", body, head.LENGTH, len(body))
+                bytes_of = np.frombuffer(body, dtype=np.uint8)
+                struct.pack_into("<q", body, head.CHECK, checksum(bytes_of, head.DIGEST, len(body)))
+                self.recent, self._packed = bytes(body), packed
         return self.blob
+
+
+def middle_of(blob: bytes) -> int:
+    """Where the settled part begins in the bytes of both."""
+    return int.from_bytes(blob[head.LENGTH : head.LENGTH + 4], "little")
+
+
+def parts_of(blob: bytes) -> tuple[bytes, bytes]:
+    """The recent and the settled part in the bytes of both."""
+    middle = middle_of(blob)
+    return blob[:middle], blob[middle:]
+
+
+def held_of(recent: bytes) -> int:
+    """How many events a recent part keeps as they came."""
+    return int.from_bytes(recent[head.EVENTS : head.EVENTS + 2], "little")
 
 
 def open_state(blob: bytes, digest: str) -> State:
@@ -111,7 +138,7 @@ def open_state(blob: bytes, digest: str) -> State:
     if found != GOOD:
         what = "whole" if found == SHORT else "fit their check"
         raise BlobDamaged(
-            f"state of a customer: expected bytes that begin with K2 and are {what}, found {len(blob)} bytes "
+            f"state of a customer: expected bytes that begin with K3 and are {what}, found {len(blob)} bytes "
             f"{blob[:8]!r}...; delete it and fold the customer's log again"
         )
     state = State(blob)

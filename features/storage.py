@@ -16,6 +16,7 @@ import numpy as np
 from features.bank import FINENESS, Bank
 from features.kernel import layout as at
 from features.plan import LAYOUT, Plan
+from features.settle import Settling
 
 KEY_BYTES: Final = 8
 
@@ -37,13 +38,20 @@ class Stored(msgspec.Struct, frozen=True):
 class Storage(msgspec.Struct, frozen=True):
     """What the states of one plan hold: aggregates in the order of their numbers, triggers by name.
 
-    `layout` is the version of the bytes; `triggers` digests what each remembers.
+    `layout` is the version of the bytes; `triggers` digests what each remembers; `tables` are those of
+    `features.settle.Settling`, by which recent events become cells.
     """
 
     digest: str
     layout: int
     stored: tuple[Stored, ...]
     triggers: dict[str, str]
+    tables: tuple[tuple[int, ...], ...]
+
+    @property
+    def settling(self) -> Settling:
+        """The tables by which states of this plan are settled."""
+        return Settling(*(np.array(table, dtype=np.int64) for table in self.tables))
 
     @property
     def keys(self) -> dict[str, int]:
@@ -72,7 +80,8 @@ def _storage_of(plan: Plan) -> Storage:
         unique = key if seen[key] == 1 else f"{key}.{seen[key]}"
         stored.append(Stored(unique, bank.keyed, bank.aggregate.name))
     triggers = {each.name: _digest(repr(each._replace(meaning=""))) for each in plan.playbook.triggers}
-    return Storage(plan.digest, LAYOUT, tuple(stored), triggers)
+    tables = tuple(tuple(table.tolist()) for table in plan.settling)
+    return Storage(plan.digest, LAYOUT, tuple(stored), triggers, tables)
 
 
 def pack(storage: Storage) -> bytes:

@@ -5,6 +5,10 @@ from typing import Protocol
 
 from events.faults import Refusal
 
+Values = bytes | tuple[bytes | None, ...]
+"""What is written of a customer: its recent and its settled part, None where one stays as it is; or both as
+the bytes of a state."""
+
 
 class StoreUnavailable(Refusal):
     """The Redis of states did not answer at start; the message names its address and what to do."""
@@ -22,8 +26,11 @@ class StateStore(Protocol):
         """The state of each customer, in order; None of one nobody knows. One round trip."""
         ...
 
-    def write_many(self, states: Sequence[tuple[str, bytes, int]]) -> None:
-        """Write (customer, state, time of its newest event). One round trip."""
+    def write_many(self, states: Sequence[tuple[str, Values, int]]) -> None:
+        """Write (customer, state, time of its newest event); the bytes, or a value for each field of a state.
+
+        One round trip.
+        """
         ...
 
     def watermarks(self) -> dict[int, int]:

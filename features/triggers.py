@@ -61,9 +61,11 @@ def advance(
         if each.features and values is None:
             # Just after the newest event, which therefore counts.
             values = whole_row(plan, state, newest + 1)[list(plan.triggers.columns)].tolist()
-        memory = _memory(state, each)
         env = _Env(each, values or (), event)
         truth = each.condition is None or each.condition.test(env)
+        if not truth and each.trigger.name not in state.memory:
+            continue  # what says nothing is not kept, so that such events need not be looked at
+        memory = _memory(state, each)
         was, memory[_TRUE] = memory[_TRUE], truth and each.edge
         if not truth or (each.edge and was):
             continue
@@ -111,11 +113,20 @@ def wake(plan: Plan, state: State, watermark: int) -> list[Fired]:
 
 def next_wake(state: State) -> int | None:
     """The earliest watermark (ms) at which `wake` has something to look at; None when nothing waits."""
-    return min((memory[_WAITS][0][0] for memory in state.memory.values() if memory[_WAITS]), default=None)
+    earliest: int | None = None
+    for memory in state.memory.values():
+        waits = memory[_WAITS]
+        if waits and (earliest is None or waits[0][0] < earliest):
+            earliest = waits[0][0]
+    return earliest
 
 
 def _memory(state: State, each: CompiledTrigger) -> list[Any]:
-    return state.memory.setdefault(each.trigger.name, [False, -1, [], []])
+    memories = state.memory
+    memory = memories.get(each.trigger.name)
+    if memory is None:
+        memory = memories[each.trigger.name] = [False, -1, [], []]
+    return memory
 
 
 class _Env:
@@ -186,9 +197,20 @@ def _end(plan: Plan, state: State, each: CompiledTrigger, event: Event, newest: 
     unless = each.trigger.unless
     assert unless is not None
     memory, key = _memory(state, each), _key(unless.same, event)
-    memory[_WAITS] = [w for w in memory[_WAITS] if not (w[3] <= event.time <= w[1] and w[4] == key)]
-    oldest = newest - plan.lateness_ms
-    seen = [each for each in memory[_SEEN] if each[0] >= oldest]
-    if [event.time, key] not in seen:
+    if memory[_WAITS]:
+        memory[_WAITS] = [w for w in memory[_WAITS] if not (w[3] <= event.time <= w[1] and w[4] == key)]
+    oldest, seen = newest - plan.lateness_ms, memory[_SEEN]
+    if seen and seen[0][0] < oldest:
+        seen = memory[_SEEN] = [each for each in seen if each[0] >= oldest]
+    if not seen or seen[-1][0] < event.time:  # as most do, they come in order
+        if (
+            len(seen) > 1
+            and seen[-1][1] == key == seen[-2][1]
+            and event.time <= seen[-2][0] + unless.within_ms
+        ):
+            # A late start that the last one ends is ended by this one too, or by the one before.
+            seen.pop()
         seen.append([event.time, key])
-    memory[_SEEN] = sorted(seen, key=lambda each: (each[0], str(each[1])))
+    elif [event.time, key] not in seen:
+        seen.append([event.time, key])
+        seen.sort(key=lambda each: (each[0], str(each[1])))

@@ -16,11 +16,14 @@ from features.attribute import attribute_features
 from features.declare import features_of
 from features.declare_fields import event_names
 from features.duration import DAY
+from features.everybody import fold_everybody, late_of
 from features.expression import compile_expression
-from features.feature import Aggregate, Feature, stored
-from features.fold import FATES, Fate, State, empty, fold, fold_batch
+from features.feature import SHARED, Aggregate, Feature, stored
+from features.fold import FATES, Fate, State, empty, fold, fold_batch, merge
+from features.kernel.recent import DEGREE
+from features.let_go import LetGo, let_go
 from features.plan import Plan, compile_plan
-from features.row import cross, row
+from features.row import Everybody, cross, read_everybody, row
 
 CLOSE = 2e-6
 """Relative difference at which a sum of contributions is the row's float32."""
@@ -59,6 +62,7 @@ class Why(NamedTuple):
     `since` is the first instant (ms) whose events count, None when all do: a window's edge as its tiles have
     it. `added` is what the contributions come to, `left_out` counts events of the same type that do not
     count, by reason. A ratio, a share or a trend has its numerator and denominator in `parts` instead.
+    `let_go` is what a state that reached its bounds does not keep for this number.
     """
 
     feature: Feature
@@ -71,6 +75,7 @@ class Why(NamedTuple):
     added: float
     value: float
     missing: bool
+    let_go: tuple[LetGo, ...] = ()
 
     @property
     def agrees(self) -> bool:
@@ -80,6 +85,12 @@ class Why(NamedTuple):
         # A float32 is as fine as its size, and a sum as its largest part.
         size = max([1.0, abs(self.value), *(abs(each.part) for each in self.contributions)])
         return abs(self.added - self.value) <= CLOSE * size
+
+    @property
+    def accounted(self) -> bool:
+        """Whether the value is what its events come to, or what was let go explains why it is not."""
+        explained = any(each.explains for each in self.let_go)
+        return self.agrees or explained or any(not each.agrees and each.accounted for each in self.parts)
 
 
 def feature_named(plan: Plan, name: str) -> Feature:
@@ -99,28 +110,56 @@ def feature_named(plan: Plan, name: str) -> Feature:
     return known[name]
 
 
-def why(plan: Plan, name: str, log: Sequence[Placed], at: int, watermark: int, key: str | None = None) -> Why:
+def sides_of(plan: Plan, feature: Feature) -> tuple[bool, bool]:
+    """Whether a feature, or what it is derived of, is counted of a customer, and over everybody."""
+    if feature.derived is None:
+        return feature.of not in SHARED, feature.of in SHARED
+    one, other = (sides_of(plan, feature_named(plan, name)) for name in feature.derived[:2])
+    return one[0] or other[0], one[1] or other[1]
+
+
+def why(
+    plan: Plan,
+    name: str,
+    log: Sequence[Placed],
+    at: int,
+    watermark: int,
+    key: str | None = None,
+    everybody: Sequence[Placed] = (),
+) -> Why:
     """What stands behind the feature at `at` (ms), from the customer's events of the log, in its order.
 
-    `key` picks the cell of a family. `watermark` (ms): up to when the log has been read.
-    Errors: `CannotSay` for an unknown feature, a family without key, or a number counted over everybody.
+    `key` picks the cell of a family. `watermark` (ms): up to when the log has been read. `everybody` are all
+    events of the log, in the order of each partition, for what is counted over everybody.
+    Errors: `CannotSay` for an unknown feature, or a family without key.
     """
     feature = feature_named(plan, name)
-    if feature.of not in ("customer", "pair"):
-        raise CannotSay(f"{name}: expected a feature of a customer, found one counted over everybody")
     if feature.match is not None and key is None:
         raise CannotSay(f"{name}: expected an offer, as its {feature.match} picks the key; give --offer")
     known = [each for each in log if each[2].time < at]
     state, fates = _folded(plan, known)
     fated = [(*each, fate) for each, fate in zip(known, fates, strict=True)]
-    return _why(plan, feature, state, fated, at, watermark, key)
+    crowd = None if plan.crowd is None else _crowd(plan.crowd, [e for e in everybody if e[2].time < at])
+    return _why(plan, feature, state, fated, at, watermark, key, crowd)
+
+
+def _crowd(crowd: Plan, log: Sequence[Placed]) -> tuple[State, list[Fated]]:
+    """Everybody's state, and what became of each event that concerns everybody."""
+    merged, fated = empty(crowd), list[Fated]()
+    for partition in sorted({each[0] for each in log}):
+        mine = [each for each in log if each[0] == partition and each[2].type in crowd.programs]
+        late = late_of([event.time for _, _, event in mine], -1, crowd.lateness_ms).tolist()
+        fated += [(*each, Fate.LATE if late else Fate.FOLDED) for each, late in zip(mine, late, strict=True)]
+        events, positions = [event for _, _, event in mine], [position for _, position, _ in mine]
+        merged = merge(crowd, merged, State(fold_everybody(crowd, None, events, partition, positions)))
+    return merged, fated
 
 
 def _folded(plan: Plan, log: Sequence[Placed]) -> tuple[State, list[Fate]]:
     """The state of one customer's events, and what became of each."""
     events = [event for _, _, event in log]
     places = [[partition for partition, _, _ in log], [position for _, position, _ in log]]
-    folded = fold_batch(plan, [empty(plan).blob], events, [0] * len(events), *places)
+    folded = fold_batch(plan, [None], events, [0] * len(events), *places)
     return State(folded.blobs[0]), [FATES[fate] for fate in folded.fates.tolist()]
 
 
@@ -132,38 +171,47 @@ def _why(
     at: int,
     watermark: int,
     key: str | None,
+    crowd: tuple[State, Sequence[Fated]] | None,
 ) -> Why:
+    if feature.of in SHARED and feature.derived is None and crowd is not None and plan.crowd is not None:
+        return _why(plan.crowd, feature._replace(hidden=False), *crowd, at, watermark, key, None)
     missing = at - watermark > feature.freshness_ms
     if feature.match is None:
         key = None
     if feature.derived is not None:
         names = (feature.derived.numerator, feature.derived.denominator)
         parts = tuple(
-            _why(plan, feature_named(plan, each), state, fates, at, watermark, key) for each in names
+            _why(plan, feature_named(plan, each), state, fates, at, watermark, key, crowd) for each in names
         )
         top, bottom = (part.added for part in parts)
         empty_one = not bottom or bool(np.isnan(top) or np.isnan(bottom))
         added = feature.default if empty_one else feature.derived.factor * top / bottom
-        value = _read(plan, feature, state, at, key)
+        everybody = None if crowd is None else read_everybody(plan, crowd[0], at, at)
+        value = _read(plan, feature, state, at, key, everybody)
         return Why(feature, key, at, None, (), {}, parts, added, value, missing)
     aggregate = next(each for each in plan.playbook.aggregates if each.name == feature.aggregate)
     if feature.hidden:
         plan, state = _shown(plan, aggregate, fates)
     taken, left_out = _taken(plan, aggregate, fates, key)
-    since = None if feature.window_ms is None else _edge(plan, feature, taken, at, key)
+    since = None if feature.window_ms is None else _edge(plan, feature, state.degree, taken, at, key)
     if since is not None:
         outside = sum(event.time < since for _, _, event in taken)
         left_out |= {"outside the window": outside} if outside else {}
         taken = [each for each in taken if each[2].time >= since]
     contributions, added = _contributions(plan, aggregate, feature, taken, at)
     value = _read(plan, feature, state, at, key)
-    return Why(feature, key, at, since, contributions, left_out, (), added, value, missing)
+    gone = let_go(plan, state, aggregate, feature, key, value, [each.event for each in contributions])
+    return Why(feature, key, at, since, contributions, left_out, (), added, value, missing, gone)
 
 
 def _shown(plan: Plan, aggregate: Aggregate, fates: Sequence[Fated]) -> tuple[Plan, State]:
     """A plan in whose rows the aggregate's hidden features stand, and the customer's state under it."""
-    shown = aggregate._replace(declared=aggregate.functions)
-    plan = compile_plan(plan.playbook._replace(aggregates=(shown,), ratios=(), triggers=()))
+    # All the others stay: what a state lets go to keep within its bounds hangs on the whole of it.
+    aggregates = tuple(
+        each._replace(declared=each.functions) if each is aggregate else each
+        for each in plan.playbook.aggregates
+    )
+    plan = compile_plan(plan.playbook._replace(aggregates=aggregates, ratios=(), triggers=()))
     state, _ = _folded(plan, [each[:3] for each in fates if each[3] is Fate.FOLDED])
     return plan, state
 
@@ -196,8 +244,13 @@ def _taken(
     return taken, dict(left)
 
 
-def _edge(plan: Plan, feature: Feature, taken: Sequence[Placed], at: int, key: str | None) -> int:
-    """The first instant (ms) whose events the window counts, found by reading states of one event."""
+def _edge(
+    plan: Plan, feature: Feature, degree: int, taken: Sequence[Placed], at: int, key: str | None
+) -> int:
+    """The first instant (ms) whose events the window counts, found by reading states of one event.
+
+    They are read as coarsened as the customer's own state, to `degree`.
+    """
     assert feature.window_ms is not None
     plain = at - feature.window_ms
     blank = _read(plan, feature, empty(plan), at, key)
@@ -205,6 +258,7 @@ def _edge(plan: Plan, feature: Feature, taken: Sequence[Placed], at: int, key: s
     def counts(event: Event, time: int) -> bool:
         state = empty(plan)
         fold(plan, state, Event(event.type, event.id, time, event.customer, event.fields), 0, 0)
+        state.become(state.recent[:DEGREE] + bytes([degree]) + state.recent[DEGREE + 1 :], state.settled)
         found = _read(plan, feature, state, at, key)
         return not np.array_equal(found, blank, equal_nan=True)
 
@@ -212,8 +266,7 @@ def _edge(plan: Plan, feature: Feature, taken: Sequence[Placed], at: int, key: s
     probe = next((event for _, _, event in reversed(taken) if counts(event, at - 1)), None)
     if probe is None:
         return plain
-    slack = feature.window_ms // 50 + 1
-    out, inside = plain - slack, at - 1
+    out, inside = plain - feature.window_ms, at - 1
     while inside - out > 1:
         middle = (out + inside) // 2
         if counts(probe, middle):
@@ -290,14 +343,16 @@ def _number(value: Any) -> float:
     return float(value) if isinstance(value, int | float) else float("nan")
 
 
-def _read(plan: Plan, feature: Feature, state: State, at: int, key: str | None) -> float:
+def _read(
+    plan: Plan, feature: Feature, state: State, at: int, key: str | None, everybody: Everybody | None = None
+) -> float:
     """The feature as the row has it when the log has been read up to the instant."""
     if key is None:
         names = [each.name for each in plan.customer_features]
-        return float(row(plan, state, at, at)[names.index(feature.name)])
+        return float(row(plan, state, at, at, everybody)[names.index(feature.name)])
     names = [each.name for each in plan.cross_features]
     keys = {str(each.match): [key] for each in plan.cross_features}
-    return float(cross(plan, state, at, keys, at)[0, names.index(feature.name)])
+    return float(cross(plan, state, at, keys, at, everybody)[0, names.index(feature.name)])
 
 
 def _nearest(name: str, known: Mapping[str, Feature]) -> str:

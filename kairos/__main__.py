@@ -241,7 +241,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--only", metavar="NAME", help="a feature, an aggregate, or a pattern such as 'spend_*'")
     sub.add_argument("--json", action="store_true", help="print everything as JSON")
     sub = add(why_value)
-    sub.add_argument("customer", help="a minted id, or kind:value such as card:C000001")
+    sub.add_argument("customer", help="a minted id, kind:value such as card:C000001, or everybody")
     sub.add_argument("feature", help="name of a feature of the row, or of a customer and an offer")
     sub.add_argument("--at", metavar="TIME", help="an RFC 3339 instant or ms (default: as far as the log is)")
     sub.add_argument("--offer", metavar="KEY", help="an offer's id, or the key of a family itself")

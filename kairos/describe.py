@@ -13,8 +13,8 @@ from events.faults import Fault
 from features.attribute import AttributeTable
 from features.declare import Playbook, load
 from features.duration import render_duration
-from features.feature import Aggregate, Feature
-from features.memory import memory_of, memory_of_customer
+from features.feature import SHARED, Aggregate, Feature
+from features.memory import MEMORY_OF_EVERYBODY, memory_of, memory_of_customer, memory_of_everybody
 from kairos.description import Group, chosen, counts_of, described, groups_of, readers_of
 from models.declared import read
 
@@ -64,6 +64,12 @@ def show(
         "Every model reads every feature that is not hidden.",
         style="dim",
     )
+    if shared := memory_of_everybody(playbook.aggregates):
+        console.print(
+            f"What counts over everybody is kept once for each partition of the log, "
+            f"{_size(min(shared, MEMORY_OF_EVERYBODY))} at most, and read once a second.",
+            style="dim",
+        )
     for group in groups:
         console.print()
         _head(console, group.source)
@@ -98,7 +104,7 @@ def _head(console: Console, source: Aggregate | AttributeTable | None) -> None:
     console.print(f"[bold]{source.name}[/]  {asked}, {_OF[source.of]}{_keyed(source)}")
     console.print(f"  {escape(source.meaning)}", style="italic")
     where = "" if source.where is None else f"where {' '.join(source.where.split())}; "
-    shared = "" if source.of in ("customer", "pair") else " for all customers together"
+    shared = " in each partition of the log" if source.of in SHARED else ""
     console.print(f"  {escape(where)}{stale}; at most {_size(memory_of(source))}{shared}", style="dim")
 
 

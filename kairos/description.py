@@ -11,7 +11,7 @@ from features.declare import Playbook, features_of
 from features.duration import render_duration
 from features.feature import Aggregate, Feature
 from features.grammar import BadExpression, names_in
-from features.memory import memory_of, memory_of_customer
+from features.memory import MEMORY_OF_EVERYBODY, memory_of, memory_of_customer, memory_of_everybody
 from models.declared import Declared
 
 
@@ -80,6 +80,7 @@ def described(
         "lateness": render_duration(playbook.lateness_ms),
         "memory_bytes": playbook.memory_bytes,
         "memory_unbounded_bytes": memory_of_customer(playbook.aggregates),
+        "memory_of_everybody_bytes": min(memory_of_everybody(playbook.aggregates), MEMORY_OF_EVERYBODY),
         **counts_of(playbook),
         "sources": [_source(group.source) for group in groups if group.source is not None],
         "features": [

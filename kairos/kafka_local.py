@@ -94,7 +94,9 @@ def _format(command: list[str], folder: Path, properties: Path) -> None:
     if (folder / "data" / "meta.properties").exists():
         return
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    asked = [*command, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)]
+    # In one word with its option: one id in 64 begins with a hyphen.
+    tool = "kafka.tools.StorageTool"
+    asked = [*command, tool, "format", f"--cluster-id={cluster}", "-c", str(properties)]
     done = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
     if done.returncode:
         raise ServerFailed(f"kafka: expected to format {folder}, found: {done.stdout}{done.stderr}")

@@ -18,6 +18,7 @@ from events.envelope import DECISION, Tick
 from events.topics import BEHAVIOUR
 from features.attribute_past import AttributePast
 from features.declare import load as load_playbook
+from features.everybody_store import read_kept
 from features.feast_store import RedisStateStore
 from features.plan import compile_plan
 from kairos.settings import Settings
@@ -44,9 +45,11 @@ def run(
         while True:
             past = AttributePast.read(plan, settings.run_dir)
             with redis.Redis.from_url(settings.redis) as client:
-                plans = read_record(client)
+                plans, kept = read_record(client), read_kept(client, settings.partitions)
             served = drawn(bus, sample, seed)
-            found = parity(bus, store, plan, catalogue, served, states=sample, past=past, plans=plans)
+            found = parity(
+                *(bus, store, plan, catalogue, served), states=sample, past=past, plans=plans, kept=kept
+            )
             publish(settings.redis, found)
             if as_json:
                 print(orjson.dumps(_plain(found)).decode(), flush=True)

@@ -17,6 +17,7 @@ from experiments.registry import Registry
 from experiments.training import TooFew, train
 from features.attribute_past import AttributePast
 from features.declare import load as load_playbook
+from features.everybody_store import read_kept
 from features.feast_store import RedisStateStore
 from features.plan import Plan, compile_plan
 from kairos.settings import Settings
@@ -107,8 +108,9 @@ def refuse_leaks(
     store = RedisStateStore(settings.redis, settings.project)
     past = AttributePast.read(plan, settings.run_dir)
     with redis.Redis.from_url(settings.redis) as client:
-        plans = read_record(client)
-    parity(bus, store, plan, catalogue, served, states=0, strict=True, past=past, plans=plans)
+        plans, kept = read_record(client), read_kept(client, settings.partitions)
+    sides = (bus, store, plan, catalogue, served)
+    parity(*sides, states=0, strict=True, past=past, plans=plans, kept=kept)
 
 
 def keep_online(settings: Settings, registry: Registry, placement: str, alias: str, console: Console) -> None:

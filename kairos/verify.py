@@ -7,6 +7,7 @@ from itertools import takewhile
 
 import numpy as np
 import orjson
+import redis
 
 from events import topics
 from events.bus import Bus, Record
@@ -17,6 +18,9 @@ from experiments.audit import Leak, audit
 from features.attribute_past import AttributePast
 from features.attribute_store import RedisAttributeStore
 from features.convert import convert, digest_of
+from features.everybody import Cut
+from features.everybody_past import EverybodyPast
+from features.everybody_store import Kept, read_kept, seen_at, warming_of
 from features.feast_store import RedisStateStore
 from features.fold import decode as unpack_state
 from features.fold import empty, encode, fold_log
@@ -123,6 +127,18 @@ class History:
         return encode(plan, state)
 
 
+def everybody_past(bus: Bus, plan: Plan, kept: Sequence[Kept] = ()) -> EverybodyPast:
+    """What everybody had done at any moment, from the whole log; `kept` says what of it is warming."""
+    if plan.crowd is None:
+        return EverybodyPast(plan, ())
+    placed = (
+        (record.partition, record.position, item)
+        for record in everything(bus, topics.BEHAVIOUR)
+        if isinstance(item := decode(record.value), Event)
+    )
+    return EverybodyPast(plan, placed, warming_of(plan, kept))
+
+
 def _tick(record: Record) -> Event | Tick | None:
     # Ticks are few and carry no customer; only what may be one is decoded.
     return decode(record.value) if len(record.value) < 32 else None
@@ -158,30 +174,35 @@ def parity(
     strict: bool = False,
     past: AttributePast | None = None,
     plans: Plans = NO_PLANS,
+    kept: Sequence[Kept] = (),
 ) -> Parity:
     """Recompute given served rows from the log cut before their moments, and `states` states to their bytes.
 
     Attributes come from `past`; without it no batch table was ever loaded. `plans` says what was warming, so
-    missing, and what states of other plans hold. Errors: with `strict` the first row that differs raises
-    `experiments.audit.Leak`.
+    missing, and what states of other plans hold; `kept` says the same of what is counted over everybody.
+    Errors: with `strict` the first row that differs raises `experiments.audit.Leak`.
     """
     customers = sorted({record.customer for record in served})
     history = History.of(bus, customers)
     past = past or AttributePast.none(plan)
+    everybody = everybody_past(bus, plan, kept)
     mask = mask_of(plan, plans, history.partitions)
     wrong: Counter[str] = Counter()
     compared: Counter[str] = Counter()
     mismatches = behind = 0
     ours = [each for each in served if (each.plan, each.catalogue) == (plan.digest, catalogue.version)]
+    # In the order of the log, so that everybody's counts are folded once.
+    ours.sort(key=lambda each: sum((each.everybody or ())[2:]))
     plain, crossed = ([f.name for f in part] for part in (full_features(plan), plan.cross_features))
     for record in ours:
         compared.update([*plain, *(crossed if len(record.places()) else [])])
         unread = _unread(history, record)
-        leak = _leak(plan, catalogue, history, past, mask, record, unread[0])
+        sides = (plan, catalogue, history, past, mask, everybody, record)
+        leak = _leak(*sides, unread[0])
         if leak is None:
             behind += unread[0] > 0
             continue
-        if any(_leak(plan, catalogue, history, past, mask, record, n) is None for n in unread[1:]):
+        if any(_leak(*sides, n) is None for n in unread[1:]):
             behind += 1
             continue
         if strict:
@@ -206,21 +227,25 @@ def _leak(
     history: History,
     past: AttributePast,
     mask: Mask,
+    everyone: EverybodyPast,
     record: DecisionRecord,
     unread: int = 0,
 ) -> Leak | None:
     """What the served row has that the log before it has not; None when they are the same."""
     state = history.before(plan, record.customer, record.at, unread, record.decision_id)
     places = record.places()
-    keys = catalogue.assortment(record.placement).keys_of(places)
+    every = catalogue.assortment(record.placement).keys
+    keys = {match: [each[place] for place in places.tolist()] for match, each in every.items()}
     count = max(len(places), 1)
     held = past.held(record.customer, record.at)
-    row = mask.on_row(full_row(plan, state, held, record.at, record.at), record.at)
+    everybody = None if record.everybody is None else everyone.served(Cut.of(record.everybody))
+    row = mask.on_row(full_row(plan, state, held, record.at, record.at, everybody), record.at)
     ours = np.tile(row, (count, 1))
     theirs = np.tile(record.features(), (count, 1))
     names = [feature.name for feature in full_features(plan)]
     if len(places):
-        crossed = mask.on_cross(cross(plan, state, record.at, keys, record.at), record.at)
+        crossed = cross(plan, state, record.at, keys, record.at, everybody)
+        crossed = mask.on_cross(crossed, record.at)
         names += [feature.name for feature in plan.cross_features]
         ours, theirs = np.hstack([ours, crossed]), np.hstack([theirs, record.cross_part()])
     try:
@@ -263,10 +288,13 @@ def feast_differs(settings: Settings, plan: Plan, customers: Sequence[str], at: 
     door = FeastDoor(plan, project=settings.project, redis_url=settings.redis, run_dir=settings.run_dir)
     door.apply()
     store = RedisStateStore(settings.redis, settings.project)
+    with redis.Redis.from_url(settings.redis) as client:
+        kept = read_kept(client, settings.partitions) if plan.crowd is not None else []
+    everybody = seen_at(plan, kept, at)[0] if kept else None
     attributes = RedisAttributeStore(settings.redis, settings.project)
     held = attributes.read_many(plan.playbook.attributes, customers)
     ours = [
-        full_row(plan, None if blob is None else unpack_state(plan, blob), each, at, at)
+        full_row(plan, None if blob is None else unpack_state(plan, blob), each, at, at, everybody)
         for blob, each in zip(store.read_many(customers), held, strict=True)
     ]
     attributes.close()

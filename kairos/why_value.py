@@ -17,13 +17,16 @@ from events.topics import BEHAVIOUR
 from features.declare import load as load_playbook
 from features.duration import render_duration
 from features.plan import Plan, compile_plan
-from features.why import CannotSay, Contribution, Placed, Why, feature_named, why
+from features.why import CannotSay, Contribution, Placed, Why, feature_named, sides_of, why
 from kairos.settings import Settings
 from kairos.verify import everything
 from models import catalogue as offers
 
 SHOWN = 40
 """Events printed of one number, the newest; --json has them all."""
+
+EVERYBODY = "everybody"
+"""Who is asked for when no customer matters."""
 
 LOOKED_THROUGH = 20_000
 """Known ids among which the nearest is looked for, when one is not known."""
@@ -34,23 +37,33 @@ def run(
 ) -> int:
     """Print the events behind `feature` of `customer` (a minted id, or `kind:value`); 0 when they add up.
 
-    1 when they do not. Errors: `CannotSay` for an unknown customer or feature, or an instant that is none.
+    0 too when what the state has let go explains why they do not, else 1. Of what is counted over everybody
+    the customer may be `everybody`.
+    Errors: `CannotSay` for an unknown customer or feature, or an instant that is none.
     """
     plan = compile_plan(load_playbook(settings.playbook))
     asked = feature_named(plan, feature)
     bus = connect(settings.bus, timeout_s=settings.wait_s)
+    own, shared = sides_of(plan, asked)
+    known, log, marks, everybody = EVERYBODY, list[Placed](), list[int](), list[Placed]()
     try:
-        known, log, watermark = _log(bus, settings, customer)
+        if own or customer != EVERYBODY:
+            known, log, watermark = _log(bus, settings, customer)
+            marks = [watermark]
+        if shared:
+            everybody, watermark = _everybody(bus, settings, plan)
+            known, marks = known if own else EVERYBODY, [*marks, watermark] if own else [watermark]
     finally:
         bus.close()
-    instant = _instant(at, watermark, log)
+    watermark = min(marks)
+    instant = _instant(at, watermark, [*(log if own else ()), *everybody])
     key = None if offer is None or asked.match is None else _key(settings, plan, offer, asked.match)
-    found = why(plan, feature, log, instant, min(instant, watermark), key)
+    found = why(plan, feature, log, instant, min(instant, watermark), key, everybody)
     if as_json:
         print(orjson.dumps(_plain(known, found), option=orjson.OPT_INDENT_2).decode())
     else:
         _print(Console(highlight=False, markup=False), known, found)
-    return 0 if found.agrees else 1
+    return 0 if found.accounted else 1
 
 
 def _log(bus: Bus, settings: Settings, reference: str) -> tuple[str, list[Placed], int]:
@@ -83,6 +96,25 @@ def _log(bus: Bus, settings: Settings, reference: str) -> tuple[str, list[Placed
         hint = f"did you mean {guess}?" if guess else "nothing was ever heard of it"
         raise CannotSay(f"customer: expected one of topic {BEHAVIOUR}, found {customer!r}; {hint}")
     return customer, log, watermark
+
+
+def _everybody(bus: Bus, settings: Settings, plan: Plan) -> tuple[list[Placed], int]:
+    """The events that concern everybody, and up to when (ms) every partition has been read, -1 if never."""
+    assert plan.crowd is not None, "a feature of it was asked for"
+    log: list[Placed] = []
+    try:
+        marks = dict.fromkeys(range(bus.partitions(BEHAVIOUR)), -1)
+    except UnknownTopic as error:
+        raise CannotSay(f"{settings.bus}: expected the log of a stack that has run; {error}") from error
+    for record in everything(bus, BEHAVIOUR):
+        item = decode(record.value)
+        if isinstance(item, Tick):
+            marks[record.partition] = max(marks[record.partition], item.time)
+        elif item.type in plan.crowd.programs:
+            log.append((record.partition, record.position, item))
+    if not log:
+        raise CannotSay(f"{BEHAVIOUR}: expected events that are counted over everybody, found none")
+    return log, min(marks.values())
 
 
 def _nearest_id(client: Any, reference: str) -> str:
@@ -138,6 +170,7 @@ def _plain(customer: str, found: Why) -> dict[str, Any]:
         "added": _number(found.added),
         "adds_up": found.agrees,
         "missing": found.missing,
+        "let_go": [each._asdict() for each in found.let_go],
         "left_out": dict(found.left_out),
     }
     if feature.derived is not None:
@@ -193,7 +226,10 @@ def _print(console: Console, customer: str, found: Why, indent: str = "") -> Non
             f"{indent}  counted from {render_time(found.since)} on: the window of "
             f"{render_duration(feature.window_ms)}, its edge {abs(off) / feature.window_ms:.2%} "
             f"{'late' if off > 0 else 'early'}, as windows are kept in tiles of at most 1 %"
+            + (" when nothing was let go" if any(each.kind == "tiles" for each in found.let_go) else "")
         )
+    for each in found.let_go:
+        console.print(f"{indent}  let go: {each.what}; {each.means}", soft_wrap=True)
     if found.contributions:
         console.print(_table(found))
     for reason, count in found.left_out.items():
@@ -223,12 +259,15 @@ def _table(found: Why) -> Table:
 
 def _said(found: Why) -> str:
     unit = found.feature.unit
+    value = "missing" if found.value != found.value else f"{found.value:,.6g} {unit}"
     if found.agrees:
         count = len(found.contributions)
         events = (
             "" if found.parts else f" from {count:,} {'event' if count == 1 else 'events'} that add up to it"
         )
         return f"{found.value:,.6g} {unit}{events}"
+    if found.accounted:
+        return f"{value}; its events come to {found.added:,.6g}, which the state has let go in part (below)"
     return f"{found.value:,.6g} {unit}, BUT the events come to {found.added:,.6g}"
 
 

@@ -1,13 +1,14 @@
 """The offers of one placement, as arrays."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
+from features.offer_keys import OfferKeys
 from models.eligibility import Indices, Rules
 from models.offer import Offer
 from models.placement import DAY_MS, Placement
@@ -16,6 +17,10 @@ from models.scorer import Columns, Floats, Matrix
 # A text attribute with at most so many values becomes one number (0 or 1) for each of them, when on average
 # two offers or more share a value: what nearly tells offers apart teaches nothing about the next one.
 FEW = 20
+
+CHOICES = 16
+"""So many choices of offers are remembered with their keys: what rules leave changes seldom."""
+
 CLOCK = ("hour", "weekday")
 DATES = ("days_left", "days_since_start")
 
@@ -27,7 +32,8 @@ class Assortment:
     `numbers` (n, K) float32 are the attributes as models see them, `dates` (n, 2) the ends and beginnings
     of their validity (ms, NaN where open), `columns` the names of a whole matrix,
     `features` the length of the customer's row without the clock. For each `match` of a cross feature,
-    `keys` has what it reads off each offer, `codes` the same as numbers, `families` its columns.
+    `keys` has what it reads off each offer, `codes` the same as numbers, `families` its columns; `picks` are
+    the keys as they are read, `asked` those of the choices lately asked for.
     """
 
     placement: Placement
@@ -42,14 +48,21 @@ class Assortment:
     families: Mapping[str, tuple[int, ...]]
     rules: Rules
     zone: ZoneInfo
+    picks: OfferKeys
+    asked: dict[bytes, OfferKeys] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.offers)
 
-    def keys_of(self, offers: Indices) -> dict[str, list[str]]:
-        """What `features.row.cross` asks for: for each match, the key of each of `offers`."""
-        chosen = offers.tolist()
-        return {match: [every[n] for n in chosen] for match, every in self.keys.items()}
+    def keys_of(self, offers: Indices) -> OfferKeys:
+        """What `features.row.cross` asks for: the keys of each of `offers`."""
+        choice = offers.tobytes()
+        found = self.asked.get(choice)
+        if found is None:
+            if len(self.asked) >= CHOICES:
+                self.asked.clear()
+            found = self.asked[choice] = self.picks.of(offers)
+        return found
 
     def customer(self, row: Floats, at: int) -> Floats:
         """The customer's part of a matrix: the row, then the local hour and weekday (Monday is 0)."""

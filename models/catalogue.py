@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from events.faults import Fault, PlaybookRefused, did_you_mean
 from features.feature import Feature
 from features.full_row import full_features
+from features.offer_keys import offer_keys
 from features.plan import Plan
 from models.assortment import CLOCK, DATES, Assortment, numeric
 from models.declared import FILE, Declared, read
@@ -61,8 +62,9 @@ def load(folder: Path, plan: Plan, table: Path | None = None) -> Catalogue:
     if faults and not declared.offers:
         raise PlaybookRefused(faults)  # without offers every placement and rule would look wrong
     zone = ZoneInfo(plan.playbook.timezone)
+    row, cross, matches = full_features(plan), plan.cross_features, plan.tables.matches
     assortments = {
-        placement.name: _assort(placement, declared, full_features(plan), plan.cross_features, zone, faults)
+        placement.name: _assort(placement, declared, row, cross, matches, zone, faults)
         for placement in declared.placements
     }
     faults += _unpicked(declared.offers, plan.cross_features)
@@ -79,7 +81,7 @@ def faults_of(
     declared = read(folder, table, faults)
     if declared.offers and (row or cross):  # else every rule would look wrong
         for placement in declared.placements:
-            _assort(placement, declared, row, cross, ZoneInfo("UTC"), faults)
+            _assort(placement, declared, row, cross, (), ZoneInfo("UTC"), faults)
         faults += _unpicked(declared.offers, cross)
     return _placed(folder, faults)
 
@@ -111,6 +113,7 @@ def _assort(
     declared: Declared,
     row: Sequence[Feature],
     crossed: Sequence[Feature],
+    matches: Sequence[str],
     zone: ZoneInfo,
     faults: list[Fault],
 ) -> Assortment:
@@ -129,7 +132,7 @@ def _assort(
     families: dict[str, list[int]] = {}
     for n, feature in enumerate(crossed):
         families.setdefault(str(feature.match), []).append(n)
-    keys = {match: tuple(_key(offer, match) for offer in offers) for match in families}
+    keys = {match: tuple(key_of(offer, match) for offer in offers) for match in families}
     names, numbers = numeric(offers)
     customer = [feature.name for feature in row]
     faults += _clashes(placement, offers, [*customer, *cross])
@@ -146,6 +149,9 @@ def _assort(
         families={match: tuple(columns) for match, columns in families.items()},
         rules=compile_rules(placement, offers, declared.rules, customer, cross, faults),
         zone=zone,
+        picks=offer_keys(
+            matches, {match: each for match, each in keys.items() if match in matches}, len(offers)
+        ),
     )
 
 
@@ -171,7 +177,7 @@ def _clashes(placement: Placement, offers: Sequence[Offer], features: Sequence[s
     return faults
 
 
-def _key(offer: Offer, match: str) -> str:
+def key_of(offer: Offer, match: str) -> str:
     """The key a cross feature reads off an offer; an attribute the offer does not have is no key at all."""
     if match == "offer":
         return str(offer.attributes.get("offer", offer.id))

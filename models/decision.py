@@ -50,7 +50,8 @@ class Decision:
     Arrays run over `eligibility.offers`, which are places in `assortment`. `at` is the instant decided
     for, ms; `draws` are the float32 weights that the slate was drawn from, `silence` that of saying nothing.
     `folded` is the last position of the customer's partition of the log that `row` knows, -1 for none, None
-    when nobody said.
+    when nobody said. `everybody` says where the counts over everybody that `row` knows can be had from the
+    log again (see `record.DecisionRecord`), None when it knows none.
     """
 
     request: Request
@@ -73,6 +74,7 @@ class Decision:
     slate: Slate
     chosen: tuple[Chosen, ...]
     folded: int | None = None
+    everybody: tuple[int, ...] | None = None
 
 
 def decide(
@@ -85,6 +87,7 @@ def decide(
     at: int,
     seed: int | None = None,
     folded: int | None = None,
+    everybody: tuple[int, ...] | None = None,
 ) -> Decision:
     """Choose what to say to one customer at the instant `at` (ms).
 
@@ -137,6 +140,7 @@ def decide(
             for position, (n, chance) in enumerate(zip(slate.order, slate.probabilities, strict=True), 1)
         ),
         folded=folded,
+        everybody=everybody,
     )
 
 

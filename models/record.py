@@ -38,6 +38,8 @@ class DecisionRecord(msgspec.Struct, frozen=True, array_like=True, kw_only=True)
     float32 over the eligible offers. `offers` names the offers said; `order` are their places among the
     eligible, `numbers` (float32) what models saw of each beside the customer's and cross features.
     `folded` is the last position of the log that the row knows of the customer (-1: none, None: not said).
+    `everybody` says of the counts over everybody in the row at which instant (ms) they were read, up to when
+    (ms) the log was in them, and the last position of each partition of it (-1: none); None for no counts.
     `columns` is the digest of the matrix's names, `plan` that of the features, `catalogue` its version.
     """
 
@@ -72,6 +74,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, array_like=True, kw_only=True)
     probability: float
     numbers: bytes
     folded: int | None = None
+    everybody: list[int] | None = None
 
     @property
     def scores(self) -> dict[str, NDArray[np.float64]]:
@@ -173,6 +176,7 @@ def keep(decision: Decision) -> DecisionRecord:
         probability=decision.slate.probability,
         numbers=pack_floats(decision.matrix.offers[list(decision.slate.order), width:]),
         folded=decision.folded,
+        everybody=None if decision.everybody is None else list(decision.everybody),
     )
 
 

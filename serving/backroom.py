@@ -20,6 +20,7 @@ from features.store import StoreUnavailable
 from models import catalogue as catalogues
 from models.catalogue import Catalogue
 from serving.decider import Decider
+from serving.everybody_room import EverybodyRoom
 from serving.ledger import Ledger
 from serving.metrics import Metrics
 from serving.model_shelf import ModelShelf
@@ -44,11 +45,13 @@ class Backroom:
     catalogue: Catalogue
     bus: Bus
     line: RedisLine
+    aside: RedisLine
     ledger: Ledger
     publisher: Publisher
     relay: Relay
     shelf: ModelShelf
     plans: PlanRoom
+    everybody: EverybodyRoom
     decider: Decider
 
     def __init__(self, setup: Setup, now: Callable[[], float] = time.time) -> None:
@@ -82,6 +85,14 @@ class Backroom:
         await self.shelf.refresh()
         self.plans = PlanRoom(self.line, self.plan, self.setup.partitions)
         await self.plans.refresh()
+        # States of everybody are large: on a line of their own they hold no request up.
+        self.aside = RedisLine(self.setup.redis)
+        self.everybody = EverybodyRoom(
+            *(self.aside, self.plan, self.catalogue, self.setup.partitions, self.setup.clock),
+            metrics=self.metrics,
+            now=self.now,
+        )
+        await self.everybody.refresh()
         self.decider = Decider(
             project=self.setup.project,
             partitions=self.setup.partitions,
@@ -96,10 +107,11 @@ class Backroom:
             relay=self.relay,
             shelf=self.shelf,
             plans=self.plans,
+            everybody=self.everybody,
             metrics=self.metrics,
             now=self.now,
         )
-        every = (self.relay.run(), self.shelf.run(), self.plans.run())
+        every = (self.relay.run(), self.shelf.run(), self.plans.run(), self.everybody.run())
         self._tasks = [asyncio.create_task(each) for each in every]
         for task in self._tasks:
             task.add_done_callback(_tell)
@@ -122,8 +134,9 @@ class Backroom:
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await self.publisher.close()
             await self.shelf.close()
-        if hasattr(self, "line"):
-            await self.line.close()
+        for line in ("line", "aside"):
+            if hasattr(self, line):
+                await getattr(self, line).close()
         if hasattr(self, "bus"):
             await asyncio.to_thread(self.bus.close)
 
@@ -147,6 +160,8 @@ class Backroom:
         self.playbook = load(self.setup.playbook)
         self.plan = compile_plan(self.playbook)
         prepare(self.plan, empty(self.plan))
+        if self.plan.crowd is not None:
+            prepare(self.plan.crowd, empty(self.plan.crowd))
         self.catalogue = catalogues.load(self.setup.playbook, self.plan, self.setup.catalogue)
         del self.missing["catalogue"]
 

@@ -15,7 +15,7 @@ from events.identity import id_key, is_customer, mint, partition_of
 from events.setup import Clock
 from features.attribute_fields import LOADED_KEY, AttributesDamaged, fields_of, held_of
 from features.attributes import Held, nothing_held
-from features.feast_store import BLOB_FIELD, WATERMARKS_KEY, decode_blob_value, feast_key
+from features.feast_store import FIELDS, WATERMARKS_KEY, feast_key, join_parts
 from features.fold import BlobDamaged, State, UnknownPlan
 from features.full_row import full_row
 from features.plan import Plan
@@ -29,6 +29,7 @@ from models.placement import BadContext
 from models.record import pack
 from models.scorer import Floats
 from models.scorers.blend import Blend
+from serving.everybody_room import EverybodyRoom, Seen
 from serving.ledger import Ledger, request_key
 from serving.messages import LONGEST_TEXT, DecisionAnswer, DecisionRequest, RankedOffer, When, instant
 from serving.metrics import Metrics
@@ -52,7 +53,7 @@ class Known(NamedTuple):
 
     `watermark` (ms) is how far the customer's partition is folded, None when that is not known or the
     state cannot be read: every value of behaviour is then missing. `attributes` are of batch tables; `at` is
-    the instant to decide for, `mask` what of the rows is warming.
+    the instant to decide for, `mask` what of the rows is warming, `seen` what is counted over everybody.
     """
 
     customer: str
@@ -61,6 +62,7 @@ class Known(NamedTuple):
     at: int
     attributes: Held
     mask: Mask
+    seen: Seen | None
 
 
 class Decided(NamedTuple):
@@ -93,17 +95,19 @@ class Decider:
         relay: Relay,
         shelf: ModelShelf,
         plans: PlanRoom,
+        everybody: EverybodyRoom,
         metrics: Metrics,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._project, self._partitions, self._clock, self._kinds = project, partitions, clock, kinds
         self._plan, self._catalogue = plan, catalogue
         self._tables = plan.playbook.attributes
-        self._fields = (BLOB_FIELD, *fields_of(self._tables))
+        self._fields = (*FIELDS, *fields_of(self._tables))
         names = [table.name for table in self._tables]
         self._asked_beside: tuple[Command, ...] = (("HMGET", LOADED_KEY, *names),) if names else ()
         self._line, self._ledger, self._relay = line, ledger, relay
-        self._shelf, self._plans, self._metrics, self._now = shelf, plans, metrics, now
+        self._shelf, self._plans, self._everybody = shelf, plans, everybody
+        self._metrics, self._now = metrics, now
         self._aliases: OrderedDict[str, str] = OrderedDict()
 
     async def decide(self, ask: DecisionRequest, *, closed: bool = False) -> Decided:
@@ -168,7 +172,7 @@ class Decider:
         self, customer: str, at: int | None, beside: Command
     ) -> tuple[bytes | None, Known | Problem]:
         """One round trip: `beside`'s reply, and what is known, or why that instant cannot be decided."""
-        reply, (value, *fields), mark, *loaded = await self._line.ask(
+        reply, (recent, settled, *fields), mark, *loaded = await self._line.ask(
             beside,
             ("HMGET", feast_key(self._project, customer), *self._fields),
             ("HGET", WATERMARKS_KEY, partition_of(customer, self._partitions)),
@@ -177,9 +181,9 @@ class Decider:
         watermark = None if mark is None else int(mark)
         state: State | None = None
         readable, mask = True, self._plans.mask
-        if value:
+        if recent:
             try:
-                state, mask = await self._open(decode_blob_value(value) or b"")
+                state, mask = await self._open(join_parts((recent, settled)) or b"")
             except (BlobDamaged, UnknownPlan, ValueError):
                 self._metrics.unreadable.inc()
                 readable = False
@@ -189,7 +193,9 @@ class Decider:
             return reply, problem
         # What cannot be read is missing, not empty: no watermark says so.
         attributes = self._attributes(fields, loaded[0] if loaded else [], when)
-        return reply, Known(customer, state, watermark if readable else None, when, attributes, mask)
+        seen = await self._everybody.catch_up(watermark)
+        read_up_to = watermark if readable else None
+        return reply, Known(customer, state, read_up_to, when, attributes, mask, seen)
 
     async def _open(self, blob: bytes) -> tuple[State, Mask]:
         try:
@@ -243,9 +249,12 @@ class Decider:
         self, ask: DecisionRequest, request_id: str, known: Known, assortment: Assortment, closed: bool
     ) -> Decision:
         plan, state, at = self._plan, known.state, known.at
+        everybody = None if known.seen is None else known.seen.everybody
+        shared = None if known.seen is None else known.seen.offers[ask.placement]
 
         def cross_for(offers: Indices) -> Floats:
-            values = cross(plan, state, at, assortment.keys_of(offers), known.watermark)
+            keys, theirs = assortment.keys_of(offers), None if shared is None else shared[offers]
+            values = cross(plan, state, at, keys, known.watermark, everybody, theirs)
             return known.mask.on_cross(values, at)
 
         partition = partition_of(known.customer, self._partitions)
@@ -256,11 +265,13 @@ class Decider:
 
         def with_models(scorers: Blend) -> Decision:
             return decide(
-                request, ask.placement, self._catalogue, features, cross_for, scorers, at, folded=folded
+                *(request, ask.placement, self._catalogue, features, cross_for, scorers, at),
+                folded=folded,
+                everybody=None if known.seen is None else known.seen.cut.plain,
             )
 
         try:
-            features = full_row(plan, state, known.attributes, at, known.watermark)
+            features = full_row(plan, state, known.attributes, at, known.watermark, everybody)
             features = known.mask.on_row(features, at)
             try:
                 return with_models(self._shelf.blend(ask.placement))

@@ -27,6 +27,7 @@ def customer_view(reference: str, known: Known, plan: Plan) -> bytes:
 
     `age_ms` is how far behind our reading is; of an attribute, how long its row has been known.
     """
+    everybody = None if known.seen is None else known.seen.everybody
     values: list[dict[str, Any]] = [
         {
             "name": value.name,
@@ -37,7 +38,7 @@ def customer_view(reference: str, known: Known, plan: Plan) -> bytes:
             "meaning": value.meaning,
         }
         for value in known.mask.on_values(
-            behaviour_values(plan, known.state, known.at, known.watermark), known.at
+            behaviour_values(plan, known.state, known.at, known.watermark, everybody), known.at
         )
     ]
     values += [

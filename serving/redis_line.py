@@ -20,6 +20,9 @@ RedisRefused = hiredis.ReplyError
 DEADLINE_S: Final = 1.0
 CONNECT_S: Final = 1.0
 
+_NOT_YET: Final = ("LOADING ", "MASTERDOWN ", "TRYAGAIN ")
+"""What a Redis says that is there and cannot answer yet."""
+
 # hiredis declares one-element tuples only.
 _pack = cast(Callable[[Command], bytes], hiredis.pack_command)
 
@@ -88,7 +91,8 @@ class RedisLine:
     async def ask(self, *commands: Command, deadline_s: float = DEADLINE_S) -> list[Reply]:
         """Send commands in one write and give their replies in order.
 
-        Errors: `RedisAway`; `RedisRefused` when a command was refused (the others were carried out).
+        Errors: `RedisAway`, also while it still loads what it holds; `RedisRefused` when a command was
+        refused (the others were carried out).
         """
         wire = self._wire
         if wire is None or wire.transport is None:
@@ -96,6 +100,8 @@ class RedisLine:
         replies = await self._send(wire, commands, deadline_s)
         for reply in replies:
             if isinstance(reply, RedisRefused):
+                if str(reply).startswith(_NOT_YET):
+                    raise RedisAway(str(reply))
                 raise reply
         return replies
 

@@ -4,8 +4,11 @@
 """
 
 import logging
+import os
+import shutil
 import threading
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from events.bus import Bus, Message, connect
@@ -13,18 +16,18 @@ from events.setup import Setup
 from events.topics import BEHAVIOUR, DEAD_LETTERS, TRIGGERS, layout
 from features.declare import load as load_playbook
 from features.feast_store import RedisStateStore
-from features.fold import State, encode
 from features.plan import Plan, compile_plan
 from features.store import StateStore
 from stream.behaviour_fold import BehaviourFold
 from stream.bus_source import BusSource, Cursor, Place
 from stream.counters import Counters
 from stream.engine import run_flow
+from stream.everybody import EverybodyKeeper
 from stream.graft import Grafter
-from stream.lease import Guard, LeaseLost, Leases, nobody_else
+from stream.lease import Guard, Leases, nobody_else, while_held
 from stream.outlet import Outlet, ends
 from stream.patience import persist, until_stopped
-from stream.state_cache import StateCache
+from stream.state_cache import Entry, StateCache, newest_of
 from stream.steady import SteadyStore, connect_redis, say_and_mind
 from stream.swap import SwappingReader, SwappingStore, begin
 from stream.taps import Poll
@@ -42,6 +45,7 @@ log = logging.getLogger("kairos.behaviour")
 
 class BehaviourStage:
     """Makes what a micro-batch comes to durable: triggers, states, wake-ups, watermarks, in that order.
+    What is counted over everybody becomes durable right before the positions.
 
     Whatever moment a crash picks, reading on from an earlier position gives the same states; a trigger
     published just before it is published again, under the same id. Partitions share nothing but Redis:
@@ -61,6 +65,7 @@ class BehaviourStage:
         guard: Guard = nobody_else,
         cache: StateCache | None = None,
         grafter: Grafter | None = None,
+        everybody: EverybodyKeeper | None = None,
     ) -> None:
         self._plan = plan
         self._folding = folding
@@ -73,6 +78,7 @@ class BehaviourStage:
         self._guard = guard
         self._cache = cache
         self._grafter = grafter
+        self._everybody = everybody
 
     def take(self, polls: list[Poll]) -> None:
         """Fold what was read; durable on return."""
@@ -99,6 +105,8 @@ class BehaviourStage:
         self._keep(effects.states)
         for partition, wakes in effects.wakes.items():
             self._store.set_wakes(partition, wakes)
+        if self._everybody is not None and effects.watermarks:
+            self._everybody.before_watermarks()
         for partition, watermark in effects.watermarks.items():
             self._store.set_watermark(partition, watermark)
         for poll in polls:
@@ -109,17 +117,22 @@ class BehaviourStage:
             persist(self._guard, "looking after the lease", self._stop)
             self._outlet.publish(messages)
 
-    def _keep(self, states: Mapping[str, State]) -> None:
+    def _keep(self, states: Mapping[str, Entry]) -> None:
         if states:
-            plan = self._plan
-            self._store.write_many(
-                [(customer, encode(plan, state), state.newest) for customer, state in states.items()]
-            )
+            rows = [
+                (who, (each.recent, each.settled if each.changed else None), newest_of(each.recent))
+                for who, each in states.items()
+            ]
+            self._store.write_many(rows)
+            for entry in states.values():
+                entry.changed = False
 
     def _last(self, partition: int) -> int:
         return persist(lambda: self._bus.last(BEHAVIOUR, partition), "asking the bus its end", self._stop)
 
     def _flush(self) -> None:
+        if self._everybody is not None:
+            self._everybody.flush()
         beside = {POSITIONS: {str(partition): position for partition, position in self._done.items()}}
 
         def flush() -> None:
@@ -144,15 +157,8 @@ def run(setup: Setup, stop: threading.Event, worker: Worker = ALONE) -> None:
     bus = connect(setup.bus, timeout_s=setup.wait_s, waiting=say_and_mind(stop))
     connect_redis(setup.redis, setup.wait_s, stop).close()
     try:
-        while not stop.is_set():
-            leases = Leases(setup.redis, [f"{PROCESS}:{partition}" for partition in mine])
-            try:
-                leases.acquire(worker.name, stop)
-                _fold(setup, stop, worker, plan, bus, leases)
-            except LeaseLost as lost:
-                log.warning("%s: %s; waiting for it again", worker.name, lost)
-            finally:
-                leases.release()
+        names = [f"{PROCESS}:{partition}" for partition in mine]
+        while_held(setup.redis, names, worker.name, stop, partial(_fold, setup, stop, worker, plan, bus))
     finally:
         bus.close()
 
@@ -178,10 +184,15 @@ def _fold(setup: Setup, stop: threading.Event, worker: Worker, plan: Plan, bus: 
     record = persist(lambda: begin(redis, plan, mine, done, watermarks), "telling our plan", stop)
     reader = SwappingReader(redis, plan, record, setup.partitions)
     swapping = SwappingStore(store, reader, stop)
-    folding = BehaviourFold(plan, swapping, setup.partitions, cache, counters, watermarks)
+    everybody = None
+    if plan.crowd is not None:
+        shared = (redis, plan.crowd, mine, done, watermarks, stop, leases.guard)
+        everybody = EverybodyKeeper(*shared, eager=setup.clock == "events")
+    folding = BehaviourFold(plan, swapping, setup.partitions, cache, counters, watermarks, everybody)
     grafter = Grafter(redis, setup.project, plan, mine, reader, cache, counters, leases.guard)
     stage = BehaviourStage(
-        plan, folding, store, outlet, counters, bus, stop, done, leases.guard, cache, grafter
+        *(plan, folding, store, outlet, counters, bus, stop, done, leases.guard, cache, grafter),
+        everybody,
     )
     log.info(
         "%s: reading %s (partitions %s of %d) from %s into %s, plan %s of %s, %d features",
@@ -189,7 +200,11 @@ def _fold(setup: Setup, stop: threading.Event, worker: Worker, plan: Plan, bus: 
         *(plan.digest, playbook.name, len(plan.customer_features) + len(plan.cross_features)),
     )
     source = BusSource(bus, [(BEHAVIOUR, partition) for partition in mine], stop, cursor=_cursor(done))
+    # Redis says where to go on, so what the engine keeps is for this process alone: whoever was stopped in
+    # the middle of a transaction must not keep the one that takes over from files of its own.
     positions = setup.run_dir / "positions" / worker.folder
+    shutil.rmtree(positions, ignore_errors=True)
+    positions = positions / str(os.getpid())
     run_flow(worker.name, source, stage, stop, positions, counters=counters)
 
 

@@ -1,24 +1,31 @@
 """What each record of topic `behaviour` does: fold a customer's state, fire triggers, wake at ticks."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from events.bus import Message, Record
-from events.codec import BadEvent, decode, render_cloudevent, render_time
+from events.codec import BadEvent, render_cloudevent, render_time
 from events.dead_letters import dead_letter
-from events.envelope import TRIGGER, Event, Tick
+from events.envelope import TRIGGER
 from events.identity import partition_of
 from events.topics import TRIGGERS
-from features.fold import FATES, IRRELEVANT, State, empty, fold_batch
-from features.fold import decode as decode_state
+from features.batch import batch_of
+from features.checking import check_states
+from features.fold import FATES, Fate, FoldedParts, State, empty, fold_parts
 from features.kernel.folding import BEHIND, FOLDED, LATE
+from features.kernel.log import IRRELEVANT as NO_CONCERN
+from features.log import Log, LogReader, Piece
 from features.plan import Plan
+from features.state import parts_of
+from features.trigger_rows import TriggerRows
 from features.triggers import Fired, advance, next_wake, wake
 from stream.counters import Counters
+from stream.everybody import EverybodyKeeper
 from stream.letters import Teller, letter_message
-from stream.state_cache import Entry, StateCache
+from stream.state_cache import UNREAD, Entry, StateCache, newest_of
 from stream.taps import Poll
 from stream.wall import wall_ms
 
@@ -26,7 +33,15 @@ SOURCE: Final = "kairos/behaviour"
 
 
 class StateReader(Protocol):
-    """What is asked of the store while a micro-batch is worked on."""
+    """What is asked of the store while a micro-batch is worked on.
+
+    `rewritten` are the customers of the last read whose bytes are not those that the store has.
+    """
+
+    @property
+    def rewritten(self) -> Collection[str]:
+        """See above."""
+        ...
 
     def read_many(self, customers: Sequence[str]) -> list[bytes | None]:
         """See `features.store.StateStore`."""
@@ -45,7 +60,7 @@ class Effects(NamedTuple):
     """
 
     messages: list[Message]
-    states: dict[str, State]
+    states: dict[str, Entry]
     wakes: dict[int, dict[str, int | None]]
     watermarks: dict[int, int]
 
@@ -66,8 +81,10 @@ class BehaviourFold:
         cache: StateCache,
         counters: Counters,
         watermarks: Mapping[int, int],
+        everybody: EverybodyKeeper | None = None,
     ) -> None:
         self._plan = plan
+        self._everybody = everybody
         self._store = store
         self._partitions = partitions
         self._cache = cache
@@ -75,119 +92,175 @@ class BehaviourFold:
         self._watermarks = dict(watermarks)
         self._tell = Teller()
         self._effects = Effects([], {}, {}, {})
-        self._touched: dict[str, tuple[Entry, int]] = {}
+        self._reader = LogReader(plan)
+        self._trigger_rows = TriggerRows(plan)
+        self._empty = empty(plan).recent
         # Without triggers that wait, no tick ever wakes anybody.
         self._waits = bool(plan.triggers.ends)
 
     def process(self, polls: Sequence[Poll]) -> Effects:
         """What `polls` come to; the caller makes it durable before it calls again."""
         self._effects = Effects([], {}, {}, {})
-        self._touched = {}
-        records: list[Record] = []
-        events: list[Event] = []
-        for record in [record for poll in polls for record in poll.records]:
-            item = decode(record.value)
-            if type(item) is Event:
-                records.append(record)
-                events.append(item)
+        records = [record for poll in polls for record in poll.records]
+        log = self._reader.read([record.value for record in records])
+        if self._everybody is not None:
+            self._everybody.take(records)
+        self._partitions_of = np.array([record.partition for record in records], dtype=np.int64)
+        self._positions_of = np.array([record.position for record in records], dtype=np.int64)
+        done = 0
+        for row in log.ticks():
+            if self._waits:
+                # Wake-ups come between the events before the tick and those behind it.
+                self._fold(log, records, done, row)
+                done = row
+                self._wake(records[row], int(log.times[row]))
             else:
-                assert type(item) is Tick, "nothing else is on the log"
-                if self._waits:
-                    # Wake-ups come between the events before the tick and those behind it.
-                    self._fold(records, events)
-                    records, events = [], []
-                    self._wake(record, item.time)
-                else:
-                    self._pass(record, item.time)
-        self._fold(records, events)
-        self._note_touched()
+                self._pass(records[row], int(log.times[row]))
+            if self._everybody is not None:
+                self._everybody.reach(records[row].partition, int(log.times[row]))
+        self._fold(log, records, done, len(records))
         self._cache.shrink()
         self._counters.add("states_written", len(self._effects.states))
         self._counters.set("cached", len(self._cache))
         return self._effects
 
-    def _fold(self, records: Sequence[Record], events: Sequence[Event]) -> None:
-        """Fold a piece of the log in one compiled pass, then fire what its events fire, in log order."""
-        if not events:
+    def _fold(self, log: Log, records: Sequence[Record], start: int, end: int) -> None:
+        """Fold rows of the log in one compiled pass, then fire what its events fire, in log order."""
+        kinds = log.kinds[start:end]
+        irrelevant = int(np.count_nonzero(kinds == NO_CONCERN))
+        self._counters.add(Fate.IRRELEVANT.name.lower(), irrelevant)
+        rows = start + np.flatnonzero(kinds >= 0)
+        if not len(rows):
             return
-        owner: dict[str, int] = {}
-        owners = [owner.setdefault(event.customer, len(owner)) for event in events]
-        customers = list(owner)
-        self._fetch(customers)
-        entries = [entry for customer in customers if (entry := self._cache.get(customer)) is not None]
-        folded = fold_batch(
+        piece = Piece(log, rows)
+        entries = self._fetch(piece.customers)
+        before = [entry.recent for entry in entries]
+        batch = batch_of(
             self._plan,
-            [entry.state.seal() for entry in entries],
-            events,
-            owners,
-            [record.partition for record in records],
-            [record.position for record in records],
+            piece,
+            *(piece.owners, len(entries), self._partitions_of[rows], self._positions_of[rows]),
         )
-        newest = [entry.state.newest for entry in entries]
-        for customer, entry, blob in zip(customers, entries, folded.blobs, strict=True):
-            entry.state.become(blob)
-            self._cache.resize(customer, len(blob))
+        folded = fold_parts(self._plan, before, [entry.settled for entry in entries], batch, len(piece))
+        self._cache.replace(entries, folded.recents, folded.settled)
         counts = np.bincount(folded.fates, minlength=len(FATES)).tolist()
         for number, fate in FATES.items():
             self._counters.add(fate.name.lower(), counts[number])
-        fates = folded.fates.tolist()
-        concerned = self._plan.triggers.events
-        for place, (event, whose, fate) in enumerate(zip(events, owners, fates, strict=True)):
-            if fate == IRRELEVANT:
-                continue
-            entry = entries[whose]
-            if fate == BEHIND:
-                # A crash may have come between the state and its wake-up: say the wake-up again.
-                self._wakes(records[place].partition)[event.customer] = next_wake(entry.state)
-                continue
-            self._touched[event.customer] = entry, records[place].partition
-            if fate == LATE:
-                self._late(records[place], event, newest[whose])
-            elif fate == FOLDED:
-                newest[whose] = max(newest[whose], event.time)
-                if event.type in concerned:
-                    row = folded.probe_rows[place]
-                    values = folded.probes[row].tolist() if row >= 0 else ()
-                    if fired := advance(self._plan, entry.state, event, newest[whose], values):
-                        self._fire(fired)
+        behind = folded.fates == BEHIND
+        for place in np.flatnonzero(behind).tolist() if counts[BEHIND] else ():
+            # A crash may have come between the state and its wake-up: say the wake-up again.
+            whose = int(piece.owners[place])
+            wakes = self._wakes(records[rows[place]].partition)
+            wakes[piece.customers[whose]] = next_wake(_opened(entries[whose]))
+        touched = np.zeros(len(entries), dtype=bool)
+        touched[piece.owners[~behind]] = True
+        if touched.all():
+            self._effects.states.update(zip(piece.customers, entries, strict=True))
+        else:
+            for whose in np.flatnonzero(touched).tolist():
+                self._effects.states[piece.customers[whose]] = entries[whose]
+        wanted = self._trigger_rows.find(piece, folded)
+        self._look(piece, records, folded, entries, before, wanted)
 
-    def _fetch(self, customers: Iterable[str]) -> None:
-        """Make sure that the states of `customers` are cached, by one read of those that are not."""
-        customers = list(customers)
-        missing = self._cache.missing(customers)
+    def _look(
+        self,
+        piece: Piece,
+        records: Sequence[Record],
+        folded: FoldedParts,
+        entries: Sequence[Entry],
+        before: Sequence[bytes],
+        wanted: NDArray[np.bool_],
+    ) -> None:
+        """Fire triggers for the events that are `wanted`, and dead letters for late ones, in log order."""
+        late = folded.fates == LATE
+        told = np.zeros(len(entries), dtype=bool)
+        told[piece.owners[wanted | late]] = True
+        states: dict[int, tuple[State, int]] = {}
+        newest = {whose: newest_of(before[whose]) for whose in np.flatnonzero(told).tolist()}
+        # Of these customers every event counts, as it may be their newest.
+        places = np.flatnonzero(told[piece.owners] & (late | (folded.fates == FOLDED)))
+        rows = piece.rows[places]
+        for place, row, whose, time, look, is_late, probed in zip(
+            places.tolist(),
+            rows.tolist(),
+            piece.owners[places].tolist(),
+            piece.log.times[rows].tolist(),
+            wanted[places].tolist(),
+            late[places].tolist(),
+            folded.probe_rows[places].tolist(),
+            strict=True,
+        ):
+            if is_late:
+                self._late(records[row], time, newest[whose])
+                continue
+            newest[whose] = max(newest[whose], time)
+            if look:
+                known = states.get(whose)
+                if known is None:
+                    known = states[whose] = self._open(entries[whose]), records[row].partition
+                values = folded.probes[probed].tolist() if probed >= 0 else ()
+                if fired := advance(self._plan, known[0], piece[place], newest[whose], values):
+                    self._fire(fired)
+        self._close([(piece.customers[whose], entries[whose], *known) for whose, known in states.items()])
+
+    def _open(self, entry: Entry) -> State:
+        """The state of an entry, for triggers to change what they remember."""
+        state = _opened(entry)
+        if entry.wake is UNREAD:
+            entry.wake = next_wake(state)
+        return state
+
+    def _close(self, opened: Sequence[tuple[str, Entry, State, int]]) -> None:
+        """Keep what triggers remember, and note the wake-ups that Redis does not know."""
+        for customer, entry, state, partition in opened:
+            state.seal()
+            at = next_wake(state)
+            if at != entry.wake:
+                entry.wake = at
+                self._wakes(partition)[customer] = at
+        self._cache.replace([entry for _, entry, _, _ in opened], [state.recent for _, _, state, _ in opened])
+
+    def _fetch(self, customers: Sequence[str]) -> list[Entry]:
+        """The entries of `customers`, by one read of those that are not cached."""
+        found = self._cache.use(customers)
+        missing = [who for who, entry in zip(customers, found, strict=True) if entry is None]
         self._counters.add("cache_hits", len(customers) - len(missing))
-        if not missing:
-            return
-        self._counters.add("cache_misses", len(missing))
-        for customer, blob in zip(missing, self._store.read_many(missing), strict=True):
-            if blob is None:
-                entry = Entry(empty(self._plan), None)
-            else:
-                state = decode_state(self._plan, blob)
-                entry = Entry(state, next_wake(state), len(blob))
-            self._cache.put(customer, entry)
+        if missing:
+            self._counters.add("cache_misses", len(missing))
+            blobs = self._store.read_many(missing)
+            check_states(self._plan, [blob for blob in blobs if blob is not None])
+            entries = list(map(self._entry, blobs))
+            for customer, entry in zip(missing, entries, strict=True):
+                self._cache.put(customer, entry)
+                entry.changed = customer in self._store.rewritten
+            read = iter(entries)
+            found = [next(read) if entry is None else entry for entry in found]
+        return found  # type: ignore[return-value]
+
+    def _entry(self, blob: bytes | None) -> Entry:
+        """What was read of a customer, checked; None for one nobody knows."""
+        if blob is None:
+            return Entry(self._empty, b"", None)
+        return Entry(*parts_of(blob), UNREAD)
 
     def _wake(self, record: Record, time: int) -> None:
         partition = record.partition
         if time <= self._watermarks.get(partition, -1):
             self._counters.add("ticks")
             return
-        self._note_touched()
         waiting = self._effects.wakes.get(partition, {})
         due = {customer for customer in self._store.due(partition, time) if customer not in waiting}
         due.update(customer for customer, at in waiting.items() if at is not None and at <= time)
-        self._fetch(due)
-        for customer in sorted(due):
-            entry = self._cache.get(customer)
-            assert entry is not None, "fetched above"
-            at = next_wake(entry.state)
+        customers = sorted(due)
+        for customer, entry in zip(customers, self._fetch(customers), strict=True):
+            state = self._open(entry)
+            at = next_wake(state)
             if at is None or at > time:
                 self._wakes(partition)[customer] = at  # what Redis said was old
-            elif entry.state.applied.get(partition, -1) < record.position:
-                if fired := wake(self._plan, entry.state, time):
+            elif state.applied.get(partition, -1) < record.position:
+                if fired := wake(self._plan, state, time):
                     self._fire(fired)
-                self._touched[customer] = entry, partition
-        self._note_touched()
+                self._close([(customer, entry, state, partition)])
+                self._effects.states[customer] = entry
         self._pass(record, time)
 
     def _pass(self, record: Record, time: int) -> None:
@@ -199,30 +272,26 @@ class BehaviourFold:
     def _wakes(self, partition: int) -> dict[str, int | None]:
         return self._effects.wakes.setdefault(partition, {})
 
-    def _note_touched(self) -> None:
-        """Note the states that were touched, and those of their wake-ups that Redis does not know."""
-        for customer, (entry, partition) in self._touched.items():
-            self._effects.states[customer] = entry.state
-            at = next_wake(entry.state)
-            if at != entry.wake:
-                entry.wake = at
-                self._wakes(partition)[customer] = at
-        self._touched.clear()
-
     def _fire(self, fired: Iterable[Fired]) -> None:
         for one in fired:
             self._effects.messages.append(trigger_message(one, self._partitions))
             self._counters.add("triggers_fired")
             self._counters.add(f"triggers_fired.{one.trigger}")
 
-    def _late(self, record: Record, event: Event, newest: int) -> None:
+    def _late(self, record: Record, time: int, newest: int) -> None:
         expected = f"an instant within the playbook's lateness of {render_time(newest)}"
-        bad = BadEvent("late", "time", expected, render_time(event.time))
+        bad = BadEvent("late", "time", expected, render_time(time))
         letter = dead_letter(record, bad, wall_ms())
         self._effects.messages.append(letter_message(letter))
         self._counters.add("dead_letters")
         self._counters.add("dead_letters.late")
         self._tell.refused(letter)
+
+
+def _opened(entry: Entry) -> State:
+    state = State.__new__(State)
+    state.become(entry.recent, entry.settled)
+    return state
 
 
 def trigger_message(fired: Fired, partitions: int) -> Message:

@@ -8,15 +8,16 @@ import redis
 
 from features.convert import digest_of, graft
 from features.feast_store import (
-    BLOB_FIELD,
+    FIELDS,
     TS_FIELD,
-    decode_blob_value,
     encode_blob_value,
     encode_timestamp,
     feast_key,
+    join_parts,
 )
 from features.fold import State, empty
 from features.plan import Plan
+from features.state import parts_of
 from features.warming import merged_key, ready_key, side_key
 from stream.counters import Counters
 from stream.lease import Guard
@@ -77,7 +78,7 @@ class Grafter:
         for customer, place in customers.items():
             pipeline.get(side_key(customer))
             pipeline.sismember(merged_key(partition, place), customer)
-            pipeline.hget(feast_key(self._project, customer), BLOB_FIELD)
+            pipeline.hmget(feast_key(self._project, customer), FIELDS)
         answers = iter(pipeline.execute())
         writes = self._redis.pipeline(transaction=True)
         grown: dict[str, bytes] = {}
@@ -88,8 +89,8 @@ class Grafter:
                 continue
             grown[customer] = blob = graft(self._plan, self._state(customer, held), side)
             instant = encode_timestamp(max(0, State(blob).newest))
-            fields = {BLOB_FIELD: encode_blob_value(blob), TS_FIELD: instant}
-            writes.hset(feast_key(self._project, customer), mapping=fields)
+            fields = dict(zip(FIELDS, map(encode_blob_value, parts_of(blob)), strict=True))
+            writes.hset(feast_key(self._project, customer), mapping=fields | {TS_FIELD: instant})
             writes.sadd(merged_key(partition, place), customer)
         writes.ltrim(ready_key(partition), len(names), -1)
         self._guard()
@@ -101,14 +102,15 @@ class Grafter:
             raise
         for customer, blob in grown.items():
             if (entry := self._cache.get(customer)) is not None:
-                entry.state.become(blob)
-                self._cache.resize(customer, len(blob))
+                recent, settled = parts_of(blob)
+                self._cache.replace([entry], [recent], [settled])
+                entry.changed = False
         self._counters.add("backfilled", len(grown))
         return True
 
-    def _state(self, customer: str, held: bytes | None) -> bytes:
+    def _state(self, customer: str, held: Sequence[bytes | None]) -> bytes:
         """The customer's state as the fold would go on from it."""
         if (entry := self._cache.get(customer)) is not None:
-            return entry.state.seal()
-        (blob,) = self._reader.opened([customer], [decode_blob_value(held)])
-        return empty(self._plan).blob if blob is None else blob
+            return entry.blob
+        (blob,) = self._reader.opened([customer], [join_parts(held)])
+        return empty(self._plan).seal() if blob is None else blob

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from events.bus import Bus, connect
@@ -22,7 +23,7 @@ from stream.clock import SourceClock
 from stream.counters import Counters
 from stream.engine import run_flow
 from stream.intake_journal import RECALLED, Remembered
-from stream.lease import Guard, LeaseLost, Leases, nobody_else
+from stream.lease import Guard, Leases, nobody_else, while_held
 from stream.outlet import Outlet
 from stream.patience import persist, until_stopped
 from stream.steady import SteadyResolver, connect_redis, say_and_mind
@@ -174,15 +175,8 @@ def run(setup: Setup, stop: threading.Event) -> None:
     bus = connect(setup.bus, timeout_s=setup.wait_s, waiting=say_and_mind(stop))
     connect_redis(setup.redis, setup.wait_s, stop).close()
     try:
-        while not stop.is_set():
-            leases = Leases(setup.redis, [PROCESS])
-            try:
-                leases.acquire(PROCESS, stop)
-                _take_in(setup, stop, playbook.contracts, bus, leases)
-            except LeaseLost as lost:
-                log.warning("%s: %s; waiting for it again", PROCESS, lost)
-            finally:
-                leases.release()
+        take_in = partial(_take_in, setup, stop, playbook.contracts, bus)
+        while_held(setup.redis, [PROCESS], PROCESS, stop, take_in)
     finally:
         bus.close()
 

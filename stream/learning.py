@@ -6,22 +6,26 @@
 import logging
 import threading
 import time
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 
 from events.bus import Bus, connect
 from events.codec import decode
+from events.contract import Contracts
 from events.envelope import DECISION, OUTCOME, Tick
 from events.setup import Setup
 from events.topics import BEHAVIOUR, layout
 from features.declare import load as load_playbook
 from features.plan import compile_plan
+from models.catalogue import Catalogue
 from models.catalogue import load as load_catalogue
 from models.online import online_key, pack
 from stream.bus_source import BusSource, Place
 from stream.counters import Counters
 from stream.engine import run_flow
+from stream.lease import Guard, Leases, nobody_else, while_held
 from stream.outcomes import Learner, LearnerState
 from stream.patience import persist, until_stopped
 from stream.rounds import Rounds
@@ -42,7 +46,8 @@ class LearningStage:
     """Feeds complete rounds to the learner and writes its state with the models, in one transaction.
 
     The engine saves no cursor: the positions are part of the state, so a crash at any moment
-    learns nothing twice and leaves nothing out.
+    learns nothing twice and leaves nothing out. `guard` is asked before every write: two learners at once
+    would each teach the models what the other has taught them.
     """
 
     def __init__(
@@ -53,12 +58,14 @@ class LearningStage:
         bus: Bus,
         partitions: int,
         stop: threading.Event,
+        guard: Guard = nobody_else,
     ) -> None:
         self._learner = learner
         self._redis = redis
         self._counters = counters
         self._bus = bus
         self._stop = stop
+        self._guard = guard
         self._rounds = Rounds(partitions, learner.learned_to, learner.applied)
         self._read = dict.fromkeys(range(partitions), -1) | dict(learner.applied)
         self._save_by = 0.0
@@ -100,6 +107,7 @@ class LearningStage:
         state = _pack(learner.state()) if whole else None
 
         def write() -> None:
+            self._guard()
             pipeline = self._redis.pipeline(transaction=True)
             if state is not None:
                 pipeline.set(KEY, state)
@@ -121,6 +129,7 @@ class LearningStage:
             if counters.due():
                 behind = (self._bus.last(BEHAVIOUR, place) - at for place, at in self._read.items())
                 counters.set("lag", sum(behind))
+            self._guard()
             counters.flush()
 
         persist(write, "writing counters to Redis", self._stop)
@@ -131,7 +140,7 @@ _pack = msgspec.msgpack.Encoder().encode
 
 @until_stopped(PROCESS)
 def run(setup: Setup, stop: threading.Event) -> None:
-    """Learn from `behaviour` until `stop` is set.
+    """Learn from `behaviour` until `stop` is set; a second learner waits until the first is gone.
 
     Errors: `BusUnavailable` or `StoreUnavailable` when bus or Redis do not answer within
     `setup.wait_s`; `PlaybookRefused`.
@@ -139,15 +148,27 @@ def run(setup: Setup, stop: threading.Event) -> None:
     playbook = load_playbook(setup.playbook)
     catalogue = load_catalogue(setup.playbook, compile_plan(playbook), setup.catalogue)
     bus = connect(setup.bus, timeout_s=setup.wait_s, waiting=say_and_mind(stop))
-    redis = connect_redis(setup.redis, setup.wait_s, stop)
+    connect_redis(setup.redis, setup.wait_s, stop).close()
+    try:
+        learn = partial(_learn, setup, stop, playbook.contracts, catalogue, bus)
+        while_held(setup.redis, [PROCESS], PROCESS, stop, learn)
+    finally:
+        bus.close()
+
+
+def _learn(
+    setup: Setup, stop: threading.Event, contracts: Contracts, catalogue: Catalogue, bus: Bus, leases: Leases
+) -> None:
+    """Learn until `stop` is set. Errors: `LeaseLost`, and those of `run`."""
+    redis = connect_redis(leases.address(setup.redis), setup.wait_s, stop)
 
     def resume() -> tuple[bytes | None, Counters]:
-        bus.ensure(layout(playbook.contracts, setup.partitions))
+        bus.ensure(layout(contracts, setup.partitions))
         return redis.get(KEY), Counters(redis, PROCESS)
 
     kept, counters = persist(resume, "reading what was learned", stop)
     learner = Learner(catalogue, msgspec.msgpack.decode(kept, type=LearnerState) if kept else None)
-    stage = LearningStage(learner, redis, counters, bus, setup.partitions, stop)
+    stage = LearningStage(learner, redis, counters, bus, setup.partitions, stop, leases.guard)
     log.info(
         "learner: reading %s (%d partitions) from %s, models %s, learned up to %d ms",
         *(BEHAVIOUR, setup.partitions, setup.bus, ", ".join(learner.models), learner.learned_to),
@@ -159,4 +180,3 @@ def run(setup: Setup, stop: threading.Event) -> None:
 
     places = [(BEHAVIOUR, partition) for partition in range(setup.partitions)]
     run_flow(PROCESS, BusSource(bus, places, stop, cursor=cursor), stage, stop)
-    bus.close()

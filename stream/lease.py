@@ -204,6 +204,25 @@ class Leases:
                 log.debug("prolonging leases: %s", error)
 
 
+def while_held(
+    url: str, names: Sequence[str], what: str, stop: threading.Event, work: Callable[[Leases], None]
+) -> None:
+    """Do `work` under these leases of the Redis at `url` until `stop` is set, waiting for whoever has one.
+
+    Work that loses a lease ends, and begins again from nothing once they are ours again. Errors: `Stopped`,
+    and those of `work` but `LeaseLost`.
+    """
+    while not stop.is_set():
+        leases = Leases(url, names)
+        try:
+            leases.acquire(what, stop)
+            work(leases)
+        except LeaseLost as lost:
+            log.warning("%s: %s; waiting for it again", what, lost)
+        finally:
+            leases.release()
+
+
 def nobody_else() -> None:
     """The guard of a writer that needs no lease."""
 

@@ -11,7 +11,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from events.identity import Id, Identities
-from features.store import StateStore, StoreUnavailable
+from features.store import StateStore, StoreUnavailable, Values
 from stream.lease import Guard, nobody_else
 from stream.patience import Stopped, persist
 
@@ -78,7 +78,7 @@ class SteadyStore:
         """See `StateStore.read_many`."""
         return self._persist(lambda: self._store.read_many(customers), "reading states from Redis")
 
-    def write_many(self, states: Sequence[tuple[str, bytes, int]]) -> None:
+    def write_many(self, states: Sequence[tuple[str, Values, int]]) -> None:
         """See `StateStore.write_many`."""
         self._write(lambda: self._store.write_many(states), "writing states to Redis")
 

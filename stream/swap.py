@@ -164,8 +164,13 @@ class SwappingStore:
         self._reader = reader
         self._stop = stop
         self.due = store.due
+        self.rewritten: set[str] = set()
 
     def read_many(self, customers: Sequence[str]) -> list[bytes | None]:
         """See `StateStore.read_many`. Errors: `UnknownPlan`, `BlobDamaged`."""
         blobs = self._store.read_many(customers)
-        return persist(lambda: self._reader.opened(customers, blobs), "reading plans in Redis", self._stop)
+        opened = persist(lambda: self._reader.opened(customers, blobs), "reading plans in Redis", self._stop)
+        self.rewritten = {
+            who for who, was, now in zip(customers, blobs, opened, strict=True) if now is not was
+        }
+        return opened

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from features.declare import features_of, load
-from features.feature import FUNCTIONS
+from features.feature import FUNCTIONS, SHARED
 from features.memory import COARSEST, MEMORY
 from features.table import Table, render_size
 
@@ -31,7 +31,7 @@ def test_the_examples_are_a_playbook(folder: Path) -> None:
     promised = re.findall(r"`((?:spend)_[a-z0-9_]+)`", PAGE)
     assert len(promised) >= 5
     assert set(promised) <= set(names), set(promised) - set(names)
-    assert {feature.of for feature in names.values()} == {"customer", "pair"}
+    assert {feature.of for feature in names.values()} == {"customer", "pair", *SHARED}
 
 
 def test_every_key_and_function_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

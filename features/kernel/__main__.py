@@ -4,9 +4,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from events.codec import encode as encode_event
 from events.envelope import Event
+from features.checking import check_states
 from features.declare import load
 from features.fold import decode, empty, encode, fold, merge
+from features.log import LogReader
 from features.plan import compile_plan
 from features.row import cross, row
 
@@ -46,7 +49,10 @@ def compile_all() -> None:
         (folder / "playbook.toml").write_text(_PLAYBOOK)
         plan = compile_plan(load(folder))
     state = empty(plan)
-    fold(plan, state, Event("seen", "1", 1, "c", {"key": "k"}), 0, 0)
+    event = Event("seen", "1", 1, "c", {"key": "k"})
+    LogReader(plan).read([encode_event(event)])
+    fold(plan, state, event, 0, 0)
+    check_states(plan, [encode(plan, state)])
     state = decode(plan, encode(plan, merge(plan, state, empty(plan))))
     state.memory["t"] = []
     state.seal()

@@ -21,7 +21,9 @@ WEIGHT_CELL, WEIGHT_TILE, WEIGHT_HALF = 16, 17, 18
 """Bytes at most of a cell without tiles, of a tile, of an interval of a half-life."""
 MATCH = 19
 """Number of the attribute of offers that picks the key; -1 for none."""
-BANK_COLUMNS = 20
+PROBED = 20
+"""Whether triggers read it just after an event."""
+BANK_COLUMNS = 21
 
 # Columns of `features`: what is computed, over what, which of them, and the column of the row it goes to.
 FUNCTION, SPAN, NUMBER, OUT = 0, 1, 2, 3
@@ -35,13 +37,28 @@ BANK, CONDITION, VALUE, KEY = 0, 1, 2, 3
 
 STEP_COLUMNS = 4
 
-# Columns of `types`: the range of its steps, and that of the banks which triggers read after it.
-STEPS_AT, STEPS_END, PROBED_AT, PROBED_END = 0, 1, 2, 3
-TYPE_COLUMNS = 4
+# Columns of `types`: the range of its steps, that of the banks which triggers read after it, and how many
+# of its words are conditions, numbers, and how many there are in all (the others are hashes).
+STEPS_AT, STEPS_END, PROBED_AT, PROBED_END, CONDITIONS, NUMBERS, WIDTH = range(7)
+TYPE_COLUMNS = 7
 
 # Columns of `events`.
 KIND, TIME, MARK, PARTITION, POSITION, WORDS_AT, PROBE = range(7)
 EVENT_COLUMNS = 7
+
+# Places of `limits`: lateness (ms), bound (bytes), digest of the plan, whether ids are remembered, where in
+# `probed` the columns begin behind the banks that they need, how many columns, after how many events a state
+# is settled, and the most words of an event.
+(
+    LIMIT_LATENESS, LIMIT_BOUND, LIMIT_DIGEST, LIMIT_REMEMBERS, LIMIT_COLUMNS_AT, LIMIT_COLUMNS, LIMIT_MOST,
+    LIMIT_WIDEST,
+) = range(8)  # fmt: skip
+
+# A recent event as a row of scratch: these, then its words.
+ROW_KIND, ROW_TIME, ROW_MARK, ROW_PROBE, ROW_WORDS = range(5)
+
+MOST_RECENT = 32
+"""Events that a state keeps as they came; with so many they are added to its cells, all at once."""
 
 # Columns of `derived`: numerator, denominator, and the column of the row.
 NUMERATOR, DENOMINATOR, DERIVED_OUT = 0, 1, 2

@@ -1,117 +1,299 @@
-"""A state's bytes and an instant make a row, compiled: what every decision reads."""
+"""A state's bytes and an instant make a row, compiled: what every decision reads.
+
+Recent events are added, in scratch, to each cell that is read, so that a state reads the same before and
+after it is settled.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from features.kernel.cell import load_cell, size_of
+from features.kernel import recent, settled
+from features.kernel.applying import add_event, held_tiles, room_of
+from features.kernel.cell import begin_cell, load_cell, size_of
 from features.kernel.compiled import Bytes, Floats, Words, compiled, int64, pointer
-from features.kernel.folding import held_tiles, longer
-from features.kernel.header import CELLS, CHECK, DEGREE, DIGEST, HEADER, LENGTH, MAGIC, cells_at
 from features.kernel.layout import (
+    BANK,
     BANK_COLUMNS,
+    CONDITION,
     FEATURE_AT,
     FEATURE_COLUMNS,
     FEATURES_END,
+    KEY,
     KEYS,
     MATCH,
+    MISSING,
     MOST_LEVELS,
     OUT,
+    ROW_KIND,
+    ROW_MARK,
+    ROW_TIME,
+    ROW_WORDS,
+    STEP_COLUMNS,
+    STEPS_AT,
+    STEPS_END,
+    TYPE_COLUMNS,
+    VALUE,
 )
 from features.kernel.reading import read_cell
 from features.kernel.sample import kept_at
+from features.kernel.scratch import Tables
 from features.kernel.varint import checksum, get, get_half, get_word
 
 GOOD, SHORT, ALTERED = range(3)
 SUMS_ROOM = 5 * MOST_LEVELS + 5
 """Words before the cell in scratch, for sums of windows."""
 
+_KEY, _TIME, _MARK, _VALUE, _NEXT = range(5)
+_ADDITION = 5
+
+
+class Additions(NamedTuple):
+    """What recent events add: for each bank the first addition (-1: none), the newest event's time, and
+    additions of key, time, hash of the id, value and next of the bank, in log order. A time below 0: used."""
+
+    first: Words
+    additions: Words
+    newest: int
+
 
 @compiled
 def check_state(buf: Bytes) -> int:
     """Whether these are the whole, unaltered bytes of a state."""
     size, buf = buf.size, pointer(buf)
-    if size < HEADER or get_half(buf, 0) != MAGIC or get_half(buf, LENGTH) != size:
+    if size < recent.HEADER or get_half(buf, 0) != recent.MAGIC:
         return SHORT
-    return GOOD if get_word(buf, CHECK) == checksum(buf, DIGEST, size) else ALTERED
+    middle, behind = get_half(buf, recent.LENGTH), get_half(buf, recent.SETTLED)
+    if middle < recent.HEADER or middle + behind != size or 0 < behind < settled.HEADER:
+        return SHORT
+    if get_word(buf, recent.CHECK) != checksum(buf, recent.DIGEST, middle):
+        return ALTERED
+    if behind == 0:
+        return GOOD if get_word(buf, recent.SETTLED_CHECK) == 0 else ALTERED
+    check = get_word(buf, middle + settled.CHECK)
+    if check != get_word(buf, recent.SETTLED_CHECK):
+        return ALTERED
+    return GOOD if check == checksum(buf, middle + settled.NEWEST, size) else ALTERED
+
+
+@compiled
+def list_additions(tables: Tables, buf: Bytes, rows: Words, stride: int, first: Words, found: Words) -> None:
+    """List what the recent events of a state add, bank by bank."""
+    types, steps = tables.types, tables.steps
+    for bank in range(tables.n_banks):
+        first[bank] = -1
+    n = int64(0)
+    # From the last on, so that each bank's list begins with the first.
+    for number in range(recent.load_events(types, buf, 0, rows, stride) - 1, -1, -1):
+        row = number * stride
+        kind, words = rows[row + ROW_KIND], row + ROW_WORDS
+        for step in range(
+            types[kind * TYPE_COLUMNS + STEPS_AT] * STEP_COLUMNS,
+            types[kind * TYPE_COLUMNS + STEPS_END] * STEP_COLUMNS,
+            STEP_COLUMNS,
+        ):
+            if steps[step + CONDITION] >= 0 and rows[words + steps[step + CONDITION]] != 1:
+                continue
+            value, key = int64(0), int64(0)
+            if steps[step + VALUE] >= 0:
+                value = rows[words + steps[step + VALUE]]
+            if steps[step + KEY] >= 0:
+                key = rows[words + steps[step + KEY]]
+            if value == MISSING or key == MISSING:
+                continue
+            bank = steps[step + BANK]
+            at = n * _ADDITION
+            found[at + _KEY], found[at + _TIME] = key, rows[row + ROW_TIME]
+            found[at + _MARK], found[at + _VALUE] = rows[row + ROW_MARK], value
+            found[at + _NEXT] = first[bank]
+            first[bank] = n
+            n += 1
+
+
+@compiled
+def add_recent(
+    tables: Tables, added: Additions, words: Words, cell: int, bank: int, key: int, degree: int
+) -> None:
+    """Add to a cell what recent events add to its key, and mark it as used."""
+    number = added.first[bank]
+    while number >= 0:
+        at = number * _ADDITION
+        if added.additions[at + _KEY] == key:
+            add_event(
+                tables.banks, tables.spans, words, cell, degree, added.newest, added.additions[at + _TIME],
+                added.additions[at + _MARK], added.additions[at + _VALUE],
+            )  # fmt: skip
+            added.additions[at + _TIME] = -1
+        number = added.additions[at + _NEXT]
 
 
 @compiled
 def read_row(
-    banks: Words, spans: Words, features: Words, scales: Floats, buf: Bytes, at: int, row: Floats
-) -> None:
-    """Write what is not empty of a state at an instant into `row`."""
-    banks, spans, features, scales = pointer(banks), pointer(spans), pointer(features), pointer(scales)
-    buf, row = pointer(buf), pointer(row)
-    scratch: Words = np.empty(4096, dtype=np.int64)
-    degree = int64(buf[DEGREE])
-    place = cells_at(buf, 0)
-    for _ in range(get_half(buf, CELLS)):
-        bank, place = get(buf, place)
-        if banks[bank * BANK_COLUMNS + KEYS]:
-            place += 8
-        length, place = get(buf, place)
-        end = place + length
-        if (
-            not banks[bank * BANK_COLUMNS + KEYS]
-            and banks[bank * BANK_COLUMNS + FEATURES_END] > banks[bank * BANK_COLUMNS + FEATURE_AT]
-        ):
+    banks: Words, spans: Words, features: Words, scales: Floats, steps: Words, types: Words,
+    buf: Bytes, at: int, row: Floats, fixed: NDArray[np.int64], stride: int, loaded: Words,
+) -> bool:  # fmt: skip
+    """Write what is not empty of a state at an instant into `row`; whether the room for a cell sufficed.
+
+    `fixed` (of `read_size` words) and `loaded` are scratch; a recent event takes `stride` words of it.
+    """
+    n_banks = banks.size // BANK_COLUMNS
+    tables = Tables(pointer(banks), pointer(spans), pointer(steps), pointer(types), n_banks)
+    features, scales, buf, row = pointer(features), pointer(scales), pointer(buf), pointer(row)
+    came = recent.get_quarter(buf, recent.EVENTS)
+    added = Additions(pointer(fixed), pointer(fixed[n_banks + came * stride :]), get_word(buf, recent.NEWEST))
+    list_additions(tables, buf, pointer(fixed[n_banks:]), stride, added.first, added.additions)
+    words = pointer(loaded)
+    degree = int64(buf[recent.DEGREE])
+    start = get_half(buf, recent.LENGTH)
+    place, count = start, int64(0)
+    if get_half(buf, recent.SETTLED):
+        place, count = start + settled.HEADER, get_half(buf, start + settled.CELLS)
+    done = int64(0)
+    while done < n_banks:
+        # The cells that are there come in order of banks; those that only recent events begin, between.
+        bank, payload, end, keyed = int64(n_banks), int64(-1), place, False
+        if count:
+            bank, place = get(buf, place)
+            keyed = tables.banks[bank * BANK_COLUMNS + KEYS] > 0
+            length, place = get(buf, place + 8 if keyed else place)
+            end = place + length
             _, payload = get(buf, place)
-            room = held_tiles(banks, buf, bank, payload)
-            scratch = longer(scratch, SUMS_ROOM + size_of(banks, bank, room))
-            words = pointer(scratch)
-            load_cell(banks, words, SUMS_ROOM, bank, 0, room, buf, payload)
-            read_cell(banks, spans, features, scales, words, SUMS_ROOM, degree, at, words, row, 0)
+            count -= 1
         place = end
+        for number in range(done, min(bank + 1, n_banks)):
+            column = number * BANK_COLUMNS
+            if tables.banks[column + KEYS] or (number < bank and added.first[number] < 0):
+                continue
+            if tables.banks[column + FEATURES_END] == tables.banks[column + FEATURE_AT]:
+                continue
+            held = held_tiles(tables.banks, buf, bank, payload) if number == bank else int64(0)
+            coming = came if added.first[number] >= 0 else int64(0)
+            room = room_of(tables.banks, number, held, coming)
+            if SUMS_ROOM + size_of(tables.banks, number, room) > loaded.size:
+                return False
+            if number == bank:
+                load_cell(tables.banks, words, SUMS_ROOM, number, 0, room, buf, payload)
+            else:
+                begin_cell(tables.banks, words, SUMS_ROOM, number, 0, room)
+            if coming:
+                add_recent(tables, added, words, SUMS_ROOM, number, 0, degree)
+            read_cell(
+                tables.banks, tables.spans, features, scales, words, SUMS_ROOM, degree, at, words, row, 0
+            )
+        done = max(done, bank + 1)
+    return True
 
 
 @compiled
 def read_cross(
-    banks: Words, spans: Words, features: Words, scales: Floats, buf: Bytes, at: int,
-    keys: Words, ranges: Words, rows: Floats, width: int,
-) -> None:  # fmt: skip
+    banks: Words, spans: Words, features: Words, scales: Floats, steps: Words, types: Words,
+    buf: Bytes, at: int, keys: Words, ranges: Words, rows: Floats, width: int,
+    fixed: NDArray[np.int64], stride: int, loaded: Words,
+) -> bool:  # fmt: skip
     """Write what is known of the keys that offers pick: key n, of the match whose range it is in, to row n
     of `rows`.
 
     `keys` are sorted within each match, ranges[m] to ranges[m + 1] those of match m. A key that its family
-    has let go reads as infinite, which nothing that is kept does.
+    has let go reads as infinite, which nothing that is kept does. The rest, and the answer, as in `read_row`.
     """
-    banks, spans, features, scales = pointer(banks), pointer(spans), pointer(features), pointer(scales)
-    buf, keys, ranges, rows = pointer(buf), pointer(keys), pointer(ranges), pointer(rows)
-    scratch: Words = np.empty(4096, dtype=np.int64)
-    degree = int64(buf[DEGREE])
-    place = cells_at(buf, 0)
-    for _ in range(get_half(buf, CELLS)):
+    n_banks = banks.size // BANK_COLUMNS
+    tables = Tables(pointer(banks), pointer(spans), pointer(steps), pointer(types), n_banks)
+    features, scales, buf = pointer(features), pointer(scales), pointer(buf)
+    keys, ranges, rows = pointer(keys), pointer(ranges), pointer(rows)
+    came = recent.get_quarter(buf, recent.EVENTS)
+    added = Additions(pointer(fixed), pointer(fixed[n_banks + came * stride :]), get_word(buf, recent.NEWEST))
+    list_additions(tables, buf, pointer(fixed[n_banks:]), stride, added.first, added.additions)
+    words = pointer(loaded)
+    degree = int64(buf[recent.DEGREE])
+    start = get_half(buf, recent.LENGTH)
+    place, count = start, int64(0)
+    if get_half(buf, recent.SETTLED):
+        place, count = start + settled.HEADER, get_half(buf, start + settled.CELLS)
+    for _ in range(count):
         bank, place = get(buf, place)
-        if not banks[bank * BANK_COLUMNS + KEYS]:
+        column = bank * BANK_COLUMNS
+        if tables.banks[column + KEYS] == 0:
             length, place = get(buf, place)
             place += length
             continue
         key = get_word(buf, place)
         length, place = get(buf, place + 8)
-        end = place + length
-        match = banks[bank * BANK_COLUMNS + MATCH]
         _, payload = get(buf, place)
+        place += length
+        match = tables.banks[column + MATCH]
         if key == 0:
             thin, _ = get(buf, payload)
-            for n in range(ranges[match], ranges[match + 1]):
-                if not kept_at(keys[n], thin):
-                    for feature in range(
-                        banks[bank * BANK_COLUMNS + FEATURE_AT], banks[bank * BANK_COLUMNS + FEATURES_END]
-                    ):
-                        rows[n * width + features[feature * FEATURE_COLUMNS + OUT]] = np.inf
+            forget_thinned(tables, features, added, bank, thin, keys, ranges, rows, width)
+            continue
+        row = row_of(keys, ranges[match], ranges[match + 1], key)
+        if row >= 0:
+            room = room_of(tables.banks, bank, held_tiles(tables.banks, buf, bank, payload), came)
+            if SUMS_ROOM + size_of(tables.banks, bank, room) > loaded.size:
+                return False
+            load_cell(tables.banks, words, SUMS_ROOM, bank, key, room, buf, payload)
+            add_recent(tables, added, words, SUMS_ROOM, bank, key, degree)
+            read_cell(
+                tables.banks, tables.spans, features, scales, words, SUMS_ROOM, degree, at, words, rows,
+                row * width,
+            )  # fmt: skip
+    # Keys that only recent events have.
+    for bank in range(n_banks if came else 0):
+        column = bank * BANK_COLUMNS
+        number = added.first[bank] if tables.banks[column + KEYS] else int64(-1)
+        while number >= 0:
+            addition = number * _ADDITION
+            number = added.additions[addition + _NEXT]
+            if added.additions[addition + _TIME] < 0:
+                continue
+            key, match = added.additions[addition + _KEY], tables.banks[column + MATCH]
+            row = row_of(keys, ranges[match], ranges[match + 1], key)
+            if row < 0:
+                continue
+            room = room_of(tables.banks, bank, 0, came)
+            if SUMS_ROOM + size_of(tables.banks, bank, room) > loaded.size:
+                return False
+            begin_cell(tables.banks, words, SUMS_ROOM, bank, key, room)
+            add_recent(tables, added, words, SUMS_ROOM, bank, key, degree)
+            read_cell(
+                tables.banks, tables.spans, features, scales, words, SUMS_ROOM, degree, at, words, rows,
+                row * width,
+            )  # fmt: skip
+    return True
+
+
+@compiled
+def forget_thinned(
+    tables: Tables, features: Words, added: Additions, bank: int, thin: int,
+    keys: Words, ranges: Words, rows: Floats, width: int,
+) -> None:  # fmt: skip
+    """Mark what a family thinned so far no longer keeps, and leave out what recent events add to it."""
+    column = bank * BANK_COLUMNS
+    match = tables.banks[column + MATCH]
+    for row in range(ranges[match], ranges[match + 1]):
+        if not kept_at(keys[row], thin):
+            for feature in range(tables.banks[column + FEATURE_AT], tables.banks[column + FEATURES_END]):
+                rows[row * width + features[feature * FEATURE_COLUMNS + OUT]] = np.inf
+    number = added.first[bank]
+    while number >= 0:
+        if not kept_at(added.additions[number * _ADDITION + _KEY], thin):
+            added.additions[number * _ADDITION + _TIME] = -1
+        number = added.additions[number * _ADDITION + _NEXT]
+
+
+@compiled
+def row_of(keys: Words, low: int, high: int, key: int) -> int:
+    """The place of a key among sorted ones; -1 when it is not there."""
+    end = high
+    while low < high:
+        middle = (low + high) >> 1
+        if keys[middle] < key:
+            low = middle + 1
         else:
-            low, high = ranges[match], ranges[match + 1]
-            while low < high:
-                middle = (low + high) >> 1
-                if keys[middle] < key:
-                    low = middle + 1
-                else:
-                    high = middle
-            if low < ranges[match + 1] and keys[low] == key:
-                room = held_tiles(banks, buf, bank, payload)
-                scratch = longer(scratch, SUMS_ROOM + size_of(banks, bank, room))
-                words = pointer(scratch)
-                load_cell(banks, words, SUMS_ROOM, bank, key, room, buf, payload)
-                read_cell(
-                    banks, spans, features, scales, words, SUMS_ROOM, degree, at, words, rows, low * width
-                )
-        place = end
+            high = middle
+    return low if low < end and keys[low] == key else -1
+
+
+def read_size(banks: int, most: int, stride: int, steps: int) -> int:
+    """Words of scratch for reading: so many recent events of rows so wide, each of at most so many steps."""
+    return banks + most * stride + _ADDITION * most * steps

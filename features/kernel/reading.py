@@ -226,12 +226,3 @@ def derive(
             row[base + out] = defaults[out]
         else:
             row[base + out] = factors[number] * top / bottom
-
-
-@compiled
-def derive_rows(
-    derived: Words, factors: Floats, count: int, defaults: Floats, rows: Floats, beside: Floats
-) -> None:
-    """`derive` for each of the rows that lie one behind the other."""
-    for base in range(0, rows.size, defaults.size):
-        derive(derived, factors, count, defaults, rows, base, beside)

@@ -1,19 +1,24 @@
-"""The fold by itself: events decoded, states in memory, micro-batches as large as the stream's."""
+"""The fold by itself: records of the log and states in memory, micro-batches as large as the stream's."""
 
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
+from events.codec import encode
 from events.envelope import Event
 from events.identity import partition_of
 from features.batch import batch_of
-from features.fold import fold_batch
+from features.fold import fold_parts
+from features.log import LogReader, Piece
 from features.plan import Plan
+from features.state import parts_of
 from kairos.bench.measure import median
 
 
 class FoldCost(NamedTuple):
-    """Microseconds of processor an event, medians over micro-batches: laid out as columns, then folded."""
+    """Microseconds of processor an event, medians over micro-batches: read into columns, then folded."""
 
     columns: float
     fold: float
@@ -22,25 +27,40 @@ class FoldCost(NamedTuple):
 def fold_alone(
     plan: Plan, events: Sequence[Event], partitions: int, states: dict[str, bytes], batch: int
 ) -> FoldCost:
-    """Fold the events into `states` (by customer, changed in place), `batch` at once; say what it took.
+    """Fold the events into states that begin as `states` (by customer), `batch` at once; say what it took.
 
-    The fold looks up each customer's state, folds, and keeps what came of it.
+    Reading makes columns of the log's bytes. The fold looks up the parts of each customer's state, folds, and
+    keeps what came of them.
     """
-    # The first call of compiled code loads it.
-    fold_batch(plan, [None], events[:1], [0], [0], [0])
+    reader = LogReader(plan)
+    logged = [encode(event) for event in events]
+    recents, settled = {}, {}
+    for customer, blob in states.items():
+        recents[customer], settled[customer] = parts_of(blob)
     columns: list[float] = []
-    whole: list[float] = []
-    for at in range(0, len(events), batch):
-        part = events[at : at + batch]
-        places = [partition_of(event.customer, partitions) for event in part]
-        positions = range(at, at + len(part))
+    folded: list[float] = []
+    # The first pass over one event loads compiled code.
+    for start, end in ((0, 1), *((at, at + batch) for at in range(1, len(events), batch))):
+        part = logged[start:end]
+        places = np.array([partition_of(event.customer, partitions) for event in events[start:end]])
+        positions = np.arange(start, start + len(part))
         began = time.thread_time()
-        owner: dict[str, int] = {}
-        owners = [owner.setdefault(event.customer, len(owner)) for event in part]
-        folded = fold_batch(plan, [states.get(each) for each in owner], part, owners, places, positions)
-        states.update(zip(owner, folded.blobs, strict=True))
+        log = reader.read(part)
+        rows = np.flatnonzero(log.kinds >= 0)
+        piece = Piece(log, rows)
+        laid = batch_of(plan, piece, piece.owners, len(piece.customers), places[rows], positions[rows])
         between = time.thread_time()
-        batch_of(plan, part, owners, len(owner), places, positions)
-        columns.append(1e6 * (time.thread_time() - between) / len(part))
-        whole.append(1e6 * (between - began) / len(part))
-    return FoldCost(median(columns), median(a - b for a, b in zip(whole, columns, strict=True)))
+        done = fold_parts(
+            plan,
+            list(map(recents.get, piece.customers)),
+            [settled.get(customer, b"") for customer in piece.customers],
+            laid,
+            len(piece),
+        )
+        recents.update(zip(piece.customers, done.recents, strict=True))
+        settled.update((who, new) for who, new in zip(piece.customers, done.settled, strict=True) if new)
+        ended = time.thread_time()
+        if start:
+            columns.append(1e6 * (between - began) / len(part))
+            folded.append(1e6 * (ended - between) / len(part))
+    return FoldCost(median(columns), median(folded))

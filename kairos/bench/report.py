@@ -13,7 +13,7 @@ PARTS = {
     "decode": "decode",
     "validate": "validate, know repeats",
     "resolve": "resolve the customer",
-    "rekey": "re-key, publish on the log",
+    "re-key": "re-key, publish on the log",
     "fetch": "read states from Redis",
     "fold": "fold, triggers",
     "write": "write states to Redis",
@@ -100,14 +100,15 @@ def _row(told: Mapping[str, Any], console: Console) -> None:
         f"\n[bold]a row of {told['row_features']:,} features, {told['cross_features']:,} of one offer[/]: "
         "from a state's bytes, at an instant, us of processor\n"
     )
-    names = ("state, bytes", "events", "us p50", "p99", "with an offer", "naive p50", "vs naive")
+    slate = f"with {told['slate']:,}"
+    names = ("state, bytes", "events", "us p50", "p99", "with an offer", slate, "naive p50", "vs naive")
     table = _table("customer", *names)
     for name in ("light", "median", "heavy"):
         each = told[name]
         table.add_row(
             *(name, f"{each['state_bytes']:,}", f"{each['events']:,}"),
             *(f"{each['us']['p50']:,.1f}", f"{each['us']['p99']:,.1f}"),
-            *(f"{each['with_cross_us']['p50']:,.1f}", f"{each['naive_us']['p50']:,.1f}"),
+            *(f"{each[kind]['p50']:,.1f}" for kind in ("with_cross_us", "with_slate_us", "naive_us")),
             _times(each["speedup_vs_naive"]),
         )
     console.print(table)

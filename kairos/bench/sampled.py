@@ -12,6 +12,7 @@ from typing import Final
 import orjson
 
 from features.feast_store import RedisStateStore
+from features.store import Values
 from kairos.__main__ import main
 from kairos.bench.stages import Sampler
 from stream.behaviour_fold import BehaviourFold, Effects
@@ -41,7 +42,7 @@ def run(file: Path, words: Sequence[str]) -> int:
         if any(poll.records for poll in polls):
             begun()
 
-    def written(self: RedisStateStore, states: Sequence[tuple[str, bytes, int]]) -> None:
+    def written(self: RedisStateStore, states: Sequence[tuple[str, Values, int]]) -> None:
         rows.append(len(states))
         write(self, states)
 

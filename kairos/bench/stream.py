@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from features.declare import Playbook
-from features.feast_store import BLOB_FIELD, RedisStateStore, feast_key
+from features.feast_store import FIELDS, RedisStateStore, feast_key
 from features.plan import compile_plan
 from kairos.bench.cut import cut, visible
 from kairos.bench.fold_alone import FoldCost, fold_alone
@@ -161,7 +161,7 @@ class _Stream:
             customer = number % self._sizes.customers
             rig.kill("behaviour")
             key = feast_key(rig.settings.project, self._customers[customer])
-            before = rig.redis.hget(key, BLOB_FIELD)
+            before = rig.redis.hget(key, FIELDS[0])
             for chunk in self._traffic.events(1, self._now(), self._step_ms, [customer]):
                 self._published += rig.publish(chunk)
             while rig.taken_in() < self._published:
@@ -169,7 +169,7 @@ class _Stream:
                 time.sleep(0.01)
             began = time.monotonic()
             rig.start("behaviour", "-m", "kairos", "behaviour")
-            while rig.redis.hget(key, BLOB_FIELD) == before:
+            while rig.redis.hget(key, FIELDS[0]) == before:
                 rig.check()
                 time.sleep(0.005)
             found.append(time.monotonic() - began)

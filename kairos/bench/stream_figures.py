@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from features.feast_store import BLOB_FIELD, feast_key
+from features.feast_store import FIELDS, feast_key
 from kairos.bench.fold_alone import FoldCost
 from kairos.bench.measure import per_core, ratio, spread
 from kairos.bench.rig import Rig
@@ -69,11 +69,13 @@ def bytes_of(rig: Rig, customers: Sequence[str]) -> dict[str, Any]:
         pipeline = rig.redis.pipeline(transaction=False)
         for customer in customers[at : at + _AT_ONCE]:
             key = feast_key(rig.settings.project, customer)
-            pipeline.hstrlen(key, BLOB_FIELD)
+            for field in FIELDS:
+                pipeline.hstrlen(key, field)
             pipeline.memory_usage(key, samples=0)
         replies = pipeline.execute()
-        blobs += [size for size in replies[::2] if size]
-        whole += [size for size in replies[1::2] if size]
+        parts = zip(replies[::3], replies[1::3], strict=True)
+        blobs += [recent + settled for recent, settled in parts if recent]
+        whole += [size for size in replies[2::3] if size]
     return {
         "bytes_per_customer": spread(whole, 0, largest=True),
         "state_bytes": spread(blobs, 0, largest=True),

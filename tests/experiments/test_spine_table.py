@@ -50,7 +50,7 @@ def test_a_moment_is_asked_for_once_and_moments_come_in_order_of_time(plan: Plan
     held = spine_table.values(table, names)
     assert held.dtype == np.float32
     assert held[:, 0].tolist() == [2, 3]
-    assert spine_table.moments([], plan).shape == (0, 2 + len(names))
+    assert spine_table.moments([], plan).shape == (0, len(spine_table.ASKED) + len(names))
 
 
 def test_a_decision_of_another_plan_is_named(plan: Plan) -> None:

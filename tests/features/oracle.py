@@ -27,6 +27,7 @@ CONDITIONS: Mapping[str | None, Callable[[Fields], bool]] = {
     "pieces > 2 && kind != 'x'": lambda f: f["pieces"] > 2 and f["kind"] != "x",
     "pieces > 0": lambda f: f["pieces"] > 0,
     "(pieces > 0) && !is_missing(label)": lambda f: f["pieces"] > 0 and f["label"] is not None,
+    "!is_missing(offer)": lambda f: f["offer"] is not None,
     "score > 3": lambda f: f["score"] is not None and f["score"] > 3,
     "!(score > 3)": lambda f: f["score"] is not None and f["score"] <= 3,
     "gift || amount > 20 && is_missing(label)": lambda f: (

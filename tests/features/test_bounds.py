@@ -16,13 +16,15 @@ from hypothesis import strategies as st
 from events.envelope import Event
 from features.anatomy import cells_of, marks_of
 from features.batch import hash_key
-from features.fold import State, decode, empty, fold, fold_batch, merge
-from features.kernel.header import COARSENED, FORGOT_MARKS, MOST_MARKS, THINNED, WEIGHT
+from features.fold import State, decode, empty, fold, fold_batch, merge, settled
+from features.kernel.layout import MOST_RECENT
+from features.kernel.recent import MOST_MARKS
+from features.kernel.settled import COARSENED, FORGOT_MARKS, THINNED, WEIGHT
 from features.memory import weights_of
 from features.plan import Plan
 from features.row import cross, explain, row
 from tests.features.oracle import Past
-from tests.features.workshop import DAY, HOUR, NOON, folded, plan, sale
+from tests.features.workshop import DAY, HOUR, NOON, folded, plan, restless, sale
 
 ROOT = Path(__file__).parents[2]
 HEAD = 4_096
@@ -85,8 +87,9 @@ meaning = "reads what is bounded"
 """
 
 
-def small(memory: str = "4kB", lateness: str = "400d") -> Plan:
-    return plan(f'memory = "{memory}"{SMALL}', TRIGGERS, lateness)
+def small(memory: str = "4kB", lateness: str = "400d", most: int = 1) -> Plan:
+    """Bounds are minded after so many events; after each, so that a short history meets them."""
+    return restless(plan(f'memory = "{memory}"{SMALL}', TRIGGERS, lateness), most)
 
 
 def told(seed: int, count: int, days: int, kinds: int) -> Sequence[Event]:
@@ -122,10 +125,12 @@ def doublings(state: State, level: int) -> int:
     return min(max(state.degree - (2 - level), 0), 6)
 
 
-@given(LOGS, st.lists(st.integers(1, 40), max_size=6))
+@given(LOGS, st.lists(st.integers(1, 40), max_size=6), st.sampled_from([1, 3, 16, MOST_RECENT]))
 @settings(max_examples=40)
-def test_any_batches_give_the_same_bytes_when_bounds_bite(log: Sequence[Event], sizes: list[int]) -> None:
-    p = small()
+def test_any_batches_give_the_same_bytes_when_bounds_bite(
+    log: Sequence[Event], sizes: list[int], most: int
+) -> None:
+    p = small(most=most)
     alone, probes = empty(p), []
     for position, event in enumerate(log):
         done = fold_batch(p, [alone.seal()], [event], [0], [0], [position])
@@ -141,7 +146,7 @@ def test_any_batches_give_the_same_bytes_when_bounds_bite(log: Sequence[Event], 
         at += count
     assert blob == alone.seal()
     assert found == probes
-    assert len(blob) <= p.playbook.memory_bytes + HEAD + 16 * len(marks_of(alone))
+    assert len(blob) <= p.playbook.memory_bytes + HEAD + 16 * len(marks_of(p, alone))
 
 
 def weight(p: Plan, state: State) -> int:
@@ -156,6 +161,13 @@ def weight(p: Plan, state: State) -> int:
     return found
 
 
+def minded(p: Plan, state: State) -> int:
+    """What the state says that its cells weigh; no cells, nothing."""
+    whole = settled(p, state)
+    begin = len(whole.recent) + WEIGHT
+    return int.from_bytes(whole.blob[begin : begin + 4], "little")
+
+
 @given(LOGS, LOGS, st.lists(st.integers(1, 40), max_size=3))
 @settings(max_examples=40)
 def test_the_weight_by_which_the_bound_is_minded_is_that_of_the_bytes(
@@ -165,21 +177,21 @@ def test_the_weight_by_which_the_bound_is_minded_is_that_of_the_bytes(
     state = empty(p)
     for size in (*sizes, len(log)):
         state = folded(p, log[at : at + size], state)
-        assert int.from_bytes(state.blob[WEIGHT : WEIGHT + 4], "little") == weight(p, state)
+        assert minded(p, state) == weight(p, state) <= p.playbook.memory_bytes
         at += size
     other = folded(p, [Event(e.type, f"other {e.id}", e.time, e.customer, e.fields) for e in more])
     both = merge(p, state, other)
     found = weight(p, both)
-    assert int.from_bytes(both.blob[WEIGHT : WEIGHT + 4], "little") == found
+    assert minded(p, both) == found
     assert found <= p.playbook.memory_bytes
-    assert len(both.blob) <= found + HEAD + 16 * len(marks_of(both))
+    assert len(both.blob) <= found + HEAD + 16 * len(marks_of(p, both))
 
 
 @given(LOGS)
 @settings(max_examples=60)
 def test_a_key_that_is_kept_is_exact_and_one_let_go_reads_as_missing(log: Sequence[Event]) -> None:
     p = small("1MB")
-    state = folded(p, log)
+    state = settled(p, folded(p, log))
     at = state.newest + 1
     past, kinds = Past(p, log, at), [f"k{n}" for n in range(41)]
     crossed = cross(p, state, at, {"kind": kinds}, at)
@@ -205,7 +217,7 @@ def test_a_family_lets_go_half_of_its_keys_when_one_more_comes() -> None:
         assert len(living) <= 3
         seen = {f"k{n}" for n in range(number + 1)}
         assert {cell.key for cell in living} == {hash_key(kind) for kind in kept(p, state, "few", 40) & seen}
-        assert bool(state.flags & THINNED) == (number > 2)
+        assert bool(settled(p, state).flags & THINNED) == (number > 2)
 
 
 def test_keys_that_time_has_emptied_make_room_without_letting_go() -> None:
@@ -275,7 +287,7 @@ def test_the_oldest_detail_is_coarsened_first(memory: str, least: int) -> None:
 
 
 @given(LOGS, st.integers(0, 30 * DAY))
-@settings(max_examples=60)
+@settings(max_examples=250)
 def test_a_coarsened_window_lies_between_those_of_its_edges(log: Sequence[Event], later: int) -> None:
     p = small()
     state = folded(p, log)
@@ -301,7 +313,7 @@ def test_merging_minds_the_bounds_and_commutes(one: Sequence[Event], two: Sequen
     b = folded(p, [Event(e.type, f"other {e.id}", e.time, e.customer, e.fields) for e in two])
     both = merge(p, a, b)
     assert both.seal() == merge(p, b, a).seal()
-    assert len(both.seal()) <= p.playbook.memory_bytes + HEAD + 16 * len(marks_of(both))
+    assert len(both.seal()) <= p.playbook.memory_bytes + HEAD + 16 * len(marks_of(p, both))
     assert both.degree >= max(a.degree, b.degree)
     assert both.flags & (a.flags | b.flags) == a.flags | b.flags
     at = both.newest + 1

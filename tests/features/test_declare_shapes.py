@@ -8,6 +8,7 @@ from events.faults import PlaybookRefused
 from features.declare import Feature, Playbook, features_of, load
 from features.feature import expand, total_of
 from features.memory import MEMORY, memory_of, memory_of_customer
+from features.plan import compile_plan
 from tests.features.test_declare import GROCERY
 from tests.features.workshop import DAY, playbook
 
@@ -258,7 +259,33 @@ TWO = SPEND + SHARE + aggregate("of_kind", 'by = "kind"', 'match = "kind"')
         (aggregate("n", 'of = "pair"'), 'write of = ["customer", "offer"]'),
         (aggregate("n", 'of = ["offer", "customer"]'), 'write of = ["customer", "offer"]'),
         (aggregate("n", 'of = "custmer"'), "did you mean customer?"),
-        (aggregate("n", "of = 3"), 'or ["customer", "offer"], found 3'),
+        (aggregate("n", "of = 3"), '"offer", "offer_group" or "global", found 3'),
+        (aggregate("n", 'of = "ofer"'), "did you mean offer?"),
+        (aggregate("n", 'of = "offer"'), "by: expected the field of the event that names the offer"),
+        (aggregate("n", 'of = "offer"', 'by = "offer"', 'match = "k"'), "no match, as the offer's own id"),
+        (aggregate("n", 'of = "offer_group"'), "by: expected the field of the event that names the group"),
+        (aggregate("n", 'of = "offer_group"', 'by = "kind"'), "match: expected the offer's attribute"),
+        (aggregate("n", 'of = "offer_group"', 'match = "kind"'), "by: expected the field that keys"),
+        (aggregate("n", 'of = "global"', 'by = "kind"'), "expected no by, as it is one number for all"),
+        (aggregate("n", 'of = "global"', 'match = "k"'), "expected no match, as it is one number for all"),
+        (aggregate("n", 'of = "global"', "keys = 3"), "keys: expected by or distinct beside it"),
+        (aggregate("n", 'of = "global"', "ever = true"), "ever: expected windows only, as it counts over"),
+        (
+            aggregate("n", 'of = "global"', 'half_lives = ["1d"]'),
+            "half_lives: expected windows only, as it counts over everybody, found 1d",
+        ),
+        (
+            aggregate("n", 'of = "global"', windows='["4m", "5m"]'),
+            'windows: expected lengths from "5m" on, as it counts over everybody, found 4m',
+        ),
+        (
+            aggregate("n", 'of = "global"', functions='["count", "since_last"]'),
+            "functions: expected some of count, sum, mean, min, max, share over everybody, found since_last",
+        ),
+        (
+            aggregate("n", 'of = "global"', 'value = "note"', functions='["distinct"]'),
+            "functions: expected some of count, sum, mean, min, max, share over everybody, found distinct",
+        ),
         (SHARE + aggregate("by_label_total"), "found another [[aggregate]] by_label_total; rename one"),
         ('memory = "3kB"' + SPEND, 'a size from "4kB" to "1MB", found \'3kB\''),
         ("memory = 64" + SPEND, "found 64"),
@@ -269,17 +296,88 @@ def test_each_new_kind_of_fault_is_said(text: str, message: str) -> None:
     assert message in faults(text)
 
 
-@pytest.mark.parametrize("of", ["offer", "offer_group", "global"])
-@pytest.mark.parametrize("lines", [(), ('by = "kind"',), ('by = "kind"', 'match = "kind"')])
-def test_counts_over_everybody_are_one_fault_and_never_counted_per_customer(
-    of: str, lines: tuple[str, ...]
-) -> None:
-    text = aggregate("n", f'of = "{of}"', *lines) + ratio("r", "n_count_7d", "n_count_7d")
-    (fault,) = faults(text).splitlines()
-    assert fault.endswith(
-        f'[[aggregate]] n.of: expected "customer" or ["customer", "offer"], found \'{of}\'; '
-        "counts over everybody come with the next release"
-    )
+SHARED = """
+[[aggregate]]
+name = "shop"
+of = "global"
+event = "sale"
+value = "amount"
+functions = ["sum", "mean"]
+windows = ["1h", "7d"]
+trends = [["1h", "7d"]]
+unit = "USD"
+meaning = "what everybody pays"
+default = { mean = 0, trend = 1 }
+
+[[aggregate]]
+name = "popular"
+of = "offer"
+event = "sale"
+by = "offer"
+functions = ["count", "share"]
+windows = ["7d"]
+unit = "sales"
+meaning = "sales of this offer to everybody"
+
+[[aggregate]]
+name = "kinds"
+of = "offer_group"
+event = "sale"
+by = "kind"
+match = "kind"
+functions = ["count"]
+windows = ["7d"]
+keys = 9
+unit = "sales"
+meaning = "sales of things of this kind to everybody"
+"""
+
+
+def test_counts_over_everybody_are_columns_of_the_same_rows() -> None:
+    text = SPEND + SHARED + ratio("of_the_shop", "spend_mean_7d", "shop_mean_7d")
+    row, cross = rows(text)
+    assert [name for name, each in row.items() if each.of == "global" and not each.hidden] == [
+        *("shop_sum_1h", "shop_sum_7d", "shop_mean_1h", "shop_mean_7d", "shop_trend_1h_7d"),
+    ]
+    assert {name: (each.of, each.match) for name, each in cross.items()} == {
+        "popular_count_7d": ("offer", "offer"),
+        "popular_share_7d": ("offer", "offer"),
+        "kinds_count_7d": ("offer_group", "kind"),
+    }
+    assert row["popular_total_count_7d"].hidden
+    book = declared(text)
+    assert [each.keys for each in book.aggregates] == [1, 1, 4096, 1, 9]
+    assert memory_of_customer(book.aggregates) == memory_of(book.aggregates[0])
+
+
+def test_customers_states_hold_nothing_of_everybody_and_everybodys_nothing_of_customers() -> None:
+    plan = compile_plan(declared(SPEND + SHARED))
+    assert plan.crowd is not None
+    assert [bank.aggregate.name for bank in plan.banks] == ["spend"]
+    assert [bank.aggregate.name for bank in plan.crowd.banks] == ["shop", "popular", "popular_total", "kinds"]
+    other = compile_plan(declared(SPEND.replace("84d", "85d") + SHARED))
+    assert other.crowd is not None
+    assert other.digest != plan.digest
+    assert other.crowd.digest == plan.crowd.digest, "what customers do is not what everybody's states hold"
+    assert compile_plan(declared(SPEND)).crowd is None
+    only = compile_plan(declared(SHARED))
+    assert (only.banks, only.programs) == ((), {})
+
+
+def test_a_trigger_cannot_watch_everybody() -> None:
+    trigger = """
+[[trigger]]
+name = "busy"
+on = "sale"
+when = "WHEN > 3"
+"""
+    text = SPEND + SHARED + ratio("of_the_shop", "spend_mean_7d", "shop_mean_7d")
+    for name in ("shop_sum_1h", "shop_trend_1h_7d", "of_the_shop"):
+        with pytest.raises(PlaybookRefused) as caught:
+            load(playbook(text, trigger.replace("WHEN", name), events=EVENTS))
+        (fault,) = map(str, caught.value.faults)
+        assert f"found {name}, counted over everybody; ask it in a rule of offers.toml" in fault
+    load(playbook(text, trigger.replace("WHEN", "spend_mean_7d"), events=EVENTS))
 
 
 @pytest.mark.parametrize("name", ["grocery", "wide"])

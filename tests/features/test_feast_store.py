@@ -1,6 +1,7 @@
 """The store against a real server."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
@@ -13,7 +14,7 @@ from features.feast_store import (
     feast_key,
 )
 from features.store import StateStore
-from kairos.local import Server, free_port
+from kairos.local import Server, free_port, start_redis
 
 
 @pytest.fixture
@@ -80,3 +81,21 @@ def test_bytes_are_those_that_feast_writes() -> None:
         assert encode_timestamp(ms) == stamp.SerializeToString()
     key = EntityKey(join_keys=["customer_id"], entity_values=[Value(string_val="{007}abc")])
     assert feast_key("kairos", "{007}abc") == serialize_entity_key(key, 3) + b"kairos"
+
+
+def test_a_server_that_came_back_is_found_again_and_a_refusal_is_told(tmp_path: Path) -> None:
+    server = start_redis(tmp_path, durable=True)
+    store = RedisStateStore(f"{server.url}?client_name=holder-1", "kairos")
+    store.write_many([("{001}a", b"x", 1)])
+    with redis.Redis.from_url(server.url) as client:
+        assert "holder-1" in {each["name"] for each in client.client_list()}
+        client.client_kill_filter(_type="normal", skipme=True)
+        assert store.read_many(["{001}a"]) == [b"x"], "on a new line, by itself"
+        client.set(feast_key("kairos", "{002}b"), "no hash")
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        store.write_many([("{001}a", b"y", 1), ("{002}b", b"y", 1)])
+    assert store.read_many(["{001}a"]) == [b"y"], "the others' replies were read all the same"
+    server.kill()
+    with pytest.raises(redis.ConnectionError):
+        store.read_many(["{001}a"])
+    store.close()

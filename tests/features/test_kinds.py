@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from events.envelope import Event
 from features.batch import FEW
 from features.fold import State, empty
+from features.kernel.layout import MOST_RECENT
 from features.plan import Plan
 from features.row import cross, explain, row
 from tests.features.oracle import Past
-from tests.features.workshop import DAY, HOUR, NOON, bare, call, folded, rich, rich_histories
+from tests.features.workshop import DAY, HOUR, NOON, bare, call, folded, restless, rich, rich_histories
 
 KEYS: Mapping[str, Sequence[str]] = {
     "kind": ["a", "b", "x", "", "never"],
@@ -36,10 +37,17 @@ def check(p: Plan, state: State, log: Sequence[Event], at: int) -> None:
             assert past.agrees(feature, value, key), (feature, key, value)
 
 
-@given(rich_histories(), st.lists(LATER, min_size=1, max_size=3), st.lists(st.integers(0, 19), max_size=5))
+@given(
+    rich_histories(),
+    st.lists(LATER, min_size=1, max_size=3),
+    st.lists(st.integers(0, 19), max_size=5),
+    st.sampled_from([1, 3, MOST_RECENT]),
+)
 @settings(max_examples=120)
-def test_every_kind_equals_the_oracle(log: Sequence[Event], later: list[int], again: list[int]) -> None:
-    p = rich()
+def test_every_kind_equals_the_oracle(
+    log: Sequence[Event], later: list[int], again: list[int], most: int
+) -> None:
+    p = restless(rich(), most)
     told = list(log)
     for number in again:
         if number < len(log):
@@ -96,3 +104,12 @@ def test_a_derived_value_says_whether_it_was_computed() -> None:
     assert status(bare(1, NOON), call(2, NOON)) == ("known", 1.0)
     assert {v.status for v in explain(p, empty(p), at, at)} == {"empty"}
     assert {v.status for v in explain(p, None, at, at)} == {"unseen"}
+
+
+def test_a_field_that_a_whole_batch_lacks_is_unknown_and_folds_on() -> None:
+    plan = rich()
+    events = [bare(n, NOON + n, amount=10_000, label="a") for n in range(2 * FEW)]
+    names = [feature.name for feature in plan.customer_features]
+    values = row(plan, folded(plan, events), NOON + HOUR, NOON + HOUR)
+    assert values[names.index("gifts_count_ever")] == 0
+    assert values[names.index("lately_count_1d")] == 2 * FEW

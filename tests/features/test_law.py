@@ -13,10 +13,24 @@ from hypothesis import strategies as st
 from events.envelope import Event
 from features.anatomy import cells_of, marks_of
 from features.batch import hash_key
-from features.fold import FATES, Fate, State, UnknownPlan, decode, empty, encode, fold, fold_batch, merge
-from features.kernel.header import FORGOT_MARKS, MOST_MARKS
+from features.fold import (
+    FATES,
+    Fate,
+    State,
+    UnknownPlan,
+    decode,
+    empty,
+    encode,
+    fold,
+    fold_batch,
+    merge,
+    settled,
+)
+from features.kernel.layout import MOST_RECENT
+from features.kernel.recent import MOST_MARKS
+from features.kernel.settled import FORGOT_MARKS
 from features.plan import Plan
-from features.row import whole_row
+from features.row import cross, whole_row
 from tests.features.workshop import (
     DAY,
     NOON,
@@ -26,6 +40,7 @@ from tests.features.workshop import (
     folded,
     histories,
     plan,
+    restless,
     rich,
     rich_histories,
     sale,
@@ -49,11 +64,11 @@ meaning = "reads it after each sale"
 )
 
 
-def body(state: State) -> bytes:
-    """The bytes but for the positions, which say how the events came and not what they were."""
-    whole = state.seal()
-    (partitions,) = struct.unpack_from("<H", whole, 34)
-    return whole[24:34] + whole[36:52] + whole[52 + 12 * partitions :]
+def body(p: Plan, state: State) -> bytes:
+    """The settled bytes but for the positions, which say how the events came and not what they were."""
+    whole = settled(p, state)
+    (partitions,) = struct.unpack_from("<H", whole.recent, 48)
+    return whole.blob[24:48] + whole.blob[50:64] + whole.blob[64 + 12 * partitions :]
 
 
 def one_by_one(p: Plan, log: Sequence[Event]) -> tuple[bytes, list[Fate]]:
@@ -75,13 +90,29 @@ def cut(p: Plan, log: Sequence[Event], sizes: Sequence[int]) -> tuple[bytes, lis
     return blob, fates
 
 
+@given(rich_histories(), st.integers(1, 20), st.integers(0, 200 * DAY))
+@settings(max_examples=80)
+def test_a_state_reads_the_same_whenever_its_recent_events_are_settled(
+    log: Sequence[Event], most: int, after: int
+) -> None:
+    p = rich()
+    state, other = folded(p, log), folded(restless(p, most), log)
+    at = state.newest + 1 + after
+    expected = whole_row(p, settled(p, state), at)
+    offers = {match: ["a", "b", "", "help", "price", "never"] for match in p.tables.matches}
+    crossed = cross(p, settled(p, state), at, offers, at)
+    for each in (state, other):
+        np.testing.assert_array_equal(whole_row(p, each, at), expected)
+        np.testing.assert_array_equal(cross(p, each, at, offers, at), crossed)
+
+
 @given(rich_histories(), st.randoms(use_true_random=False))
 @settings(max_examples=60)
-def test_any_order_gives_the_same_bytes(log: Sequence[Event], random: Random) -> None:
+def test_any_order_settles_to_the_same_bytes(log: Sequence[Event], random: Random) -> None:
     p = rich()
     shuffled = list(log)
     random.shuffle(shuffled)
-    assert folded(p, log).seal() == folded(p, shuffled).seal()
+    assert body(p, folded(p, log)) == body(p, folded(p, shuffled))
 
 
 @given(rich_histories())
@@ -90,7 +121,7 @@ def test_a_log_is_the_merge_of_its_singletons(log: Sequence[Event]) -> None:
     p = rich()
     singletons = [folded(p, [event]) for event in log]
     merged = reduce(lambda a, b: merge(p, a, b), singletons, empty(p))
-    assert body(merged) == body(folded(p, log))
+    assert body(p, merged) == body(p, folded(p, log))
 
 
 @given(rich_histories(8), rich_histories(8), rich_histories(8))
@@ -107,7 +138,7 @@ def test_merge_is_associative_and_commutative(
     a, b, c = parts
     assert encode(p, merge(p, a, merge(p, b, c))) == encode(p, merge(p, merge(p, a, b), c))
     assert encode(p, merge(p, a, b)) == encode(p, merge(p, b, a))
-    assert encode(p, merge(p, a, empty(p))) == encode(p, a)
+    assert encode(p, merge(p, a, empty(p))) == encode(p, settled(p, a))
     assert [encode(p, part) for part in parts] == before, "merge changed what it was given"
 
 
@@ -123,12 +154,17 @@ def test_batches_and_stops_change_nothing(log: Sequence[Event], stops: list[int]
     assert encode(p, state) == encode(p, folded(p, log))
 
 
-@given(rich_histories(), st.lists(st.integers(0, 19), max_size=8), st.lists(st.integers(1, 9), max_size=8))
-@settings(max_examples=60)
+@given(
+    rich_histories(),
+    st.lists(st.integers(0, 19), max_size=8),
+    st.lists(st.integers(1, 9), max_size=8),
+    st.sampled_from([1, 2, 5, MOST_RECENT]),
+)
+@settings(max_examples=100)
 def test_a_log_in_batches_of_any_sizes_with_late_and_repeated_events_gives_the_same_bytes(
-    log: Sequence[Event], again: list[int], sizes: list[int]
+    log: Sequence[Event], again: list[int], sizes: list[int], most: int
 ) -> None:
-    p = plan(RICH, lateness="1d", events=RICH_EVENTS)
+    p = restless(plan(RICH, lateness="1d", events=RICH_EVENTS), most)
     told = list(log)
     for number in again:
         if number < len(log):
@@ -136,12 +172,16 @@ def test_a_log_in_batches_of_any_sizes_with_late_and_repeated_events_gives_the_s
     assert cut(p, told, sizes) == cut(p, told, []) == one_by_one(p, told)
 
 
-@given(st.lists(rich_histories(8), min_size=2, max_size=4), st.randoms(use_true_random=False))
-@settings(max_examples=40)
+@given(
+    st.lists(rich_histories(8), min_size=2, max_size=4),
+    st.randoms(use_true_random=False),
+    st.sampled_from([2, 5, MOST_RECENT]),
+)
+@settings(max_examples=60)
 def test_customers_mixed_in_one_batch_are_each_as_alone(
-    logs: Sequence[Sequence[Event]], random: Random
+    logs: Sequence[Sequence[Event]], random: Random, most: int
 ) -> None:
-    p = rich(TRIGGERS)
+    p = restless(rich(TRIGGERS), most)
     before = [folded(p, log[: len(log) // 2]) for log in logs]
     rest = [log[len(log) // 2 :] for log in logs]
     owners = [owner for owner, log in enumerate(rest) for _ in log]
@@ -162,12 +202,12 @@ def test_customers_mixed_in_one_batch_are_each_as_alone(
             assert probe < 0 > same or mixed.probes[probe].tobytes() == alone.probes[same].tobytes()
 
 
-@given(rich_histories(), st.lists(st.integers(1, 9), max_size=4))
-@settings(max_examples=60)
+@given(rich_histories(), st.lists(st.integers(1, 9), max_size=4), st.sampled_from([2, 5, MOST_RECENT]))
+@settings(max_examples=80)
 def test_what_triggers_read_after_an_event_is_the_row_of_a_state_folded_up_to_there(
-    log: Sequence[Event], sizes: list[int]
+    log: Sequence[Event], sizes: list[int], most: int
 ) -> None:
-    p = rich(TRIGGERS)
+    p = restless(rich(TRIGGERS), most)
     columns = list(p.triggers.columns)
     assert len(columns) == len(READ)
     state, alone, at = empty(p), empty(p), 0
@@ -200,11 +240,11 @@ def test_reading_a_piece_of_log_again_changes_nothing(log: Sequence[Event], back
 @settings(max_examples=100, deadline=None)
 def test_repeats_change_nothing_but_the_position(log: Sequence[Event], again: list[int]) -> None:
     state = folded(plan(), log)
-    before = body(state)
+    before = body(plan(), state)
     for position, number in enumerate((n for n in again if n < len(log)), start=len(log)):
         assert fold(plan(), state, log[number], 0, position) is Fate.REPEAT
         assert state.applied == {0: position}
-    assert body(state) == before
+    assert body(plan(), state) == before
 
 
 def test_the_same_id_of_another_type_is_another_event() -> None:
@@ -217,8 +257,8 @@ def test_of_two_at_one_instant_the_id_decides_which_came_last() -> None:
     p = plan()
     for number in range(8):
         one, two = sale(number, NOON, amount=1), sale(f"other {number}", NOON, amount=2)
-        assert folded(p, [one, two]).seal() == folded(p, [two, one]).seal()
-        assert body(merge(p, folded(p, [one]), folded(p, [two]))) == body(folded(p, [one, two]))
+        assert body(p, folded(p, [one, two])) == body(p, folded(p, [two, one]))
+        assert body(p, merge(p, folded(p, [one]), folded(p, [two]))) == body(p, folded(p, [one, two]))
 
 
 def test_an_event_past_lateness_is_late_and_one_within_lands_where_it_belongs() -> None:
@@ -232,10 +272,10 @@ def test_an_event_past_lateness_is_late_and_one_within_lands_where_it_belongs() 
 
 def test_an_id_is_forgotten_after_lateness_whether_or_not_the_state_was_settled_since() -> None:
     p = plan(lateness="1d")
-    for settled in (False, True):
+    for stop in (False, True):
         state = folded(p, [sale("1", NOON), sale("2", NOON + 2 * DAY)])
-        if settled:
-            state = decode(p, encode(p, state))
+        if stop:
+            state = settled(p, decode(p, encode(p, state)))
         assert fold(p, state, sale("1", NOON + 2 * DAY), 0, 2) is Fate.FOLDED
 
 
@@ -292,8 +332,8 @@ def test_ids_are_remembered_up_to_a_bound_and_the_state_says_so() -> None:
     p = plan()
     log = [sale(n, NOON + n) for n in range(MOST_MARKS + 200)]
     state = folded(p, log)
-    assert marks_of(state)[0][0] == NOON + 200
-    assert len(marks_of(state)) == MOST_MARKS
+    assert marks_of(p, state)[0][0] == NOON + 200
+    assert len(marks_of(p, state)) == MOST_MARKS
     assert state.flags & FORGOT_MARKS
     assert fold(p, state, log[-1], 0, len(log)) is Fate.REPEAT
     assert not folded(p, log[:MOST_MARKS]).flags & FORGOT_MARKS

@@ -4,9 +4,9 @@ import pytest
 
 from features.bank import FINENESS as OF_BANKS
 from features.declare import load
-from features.fold import encode
+from features.fold import settled
 from features.kernel import layout as at
-from features.kernel.header import HEADER, WEIGHT
+from features.kernel.settled import HEADER, WEIGHT
 from features.memory import COARSEST, FINENESS, INTERVALS, memory_of, weights_of
 from features.plan import Plan, compile_plan
 from tests.features.test_declare import GROCERY
@@ -59,8 +59,9 @@ def test_no_history_takes_more_than_is_said(asked: str) -> None:
             sale(n, NOON + n * step, amount=-(10**9) + n, pieces=n % 300, kind=f"k{n % 40}")
             for n in range(min(3_000, 100 * DAY // step))
         ]
-        blob = encode(whole, folded(whole, log))
-        weights.append(int.from_bytes(blob[WEIGHT : WEIGHT + 4], "little"))
-        assert len(blob) < HEADER + weights[-1] + 64  # ids of a minute, and positions in the log
+        state = settled(whole, folded(whole, log))
+        begin = len(state.recent) + WEIGHT
+        weights.append(int.from_bytes(state.blob[begin : begin + 4], "little"))
+        assert len(state.blob) < HEADER + weights[-1] + 128  # ids of a minute, and positions in the log
     bound = memory_of(aggregate)
     assert bound / 8 < max(weights) <= bound, "a bound is of use when it is near"

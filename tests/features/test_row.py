@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from events.envelope import Event
-from features.fold import decode, empty, encode, fold
+from features.fold import decode, empty, encode, fold, settled
 from features.kleene import DECIMAL
 from features.row import StateAhead, cross, explain, row
 from tests.features.oracle import Past
@@ -134,4 +134,4 @@ def test_extreme_amounts_stay_exact(amounts: list[int]) -> None:
     value = row(p, state, NOON + 1000, NOON + 1000)[names.index("paid_sum_ever")]
     assert value == np.float32(sum(amounts) / DECIMAL)
     assume(len(amounts) > 1)
-    assert encode(p, folded(p, log)) == encode(p, folded(p, log[::-1]))
+    assert encode(p, settled(p, folded(p, log))) == encode(p, settled(p, folded(p, log[::-1])))

@@ -205,3 +205,29 @@ def test_nothing_is_remembered_of_triggers_that_do_not_concern_the_event(kind: s
     assert advance(p, state, event) == []
     assert state.memory == {}
     assert next_wake(state) is None
+
+
+SOON = """
+[[trigger]]
+name = "soon"
+meaning = "called and bought nothing soon"
+on = "call"
+unless = { event = "sale", within = "3h" }
+patience = "1m"
+"""
+
+
+@given(st.lists(st.integers(0, 40), max_size=30), st.integers(0, 40))
+def test_a_late_start_finds_its_end_among_however_many_there_were(sales: list[int], start: int) -> None:
+    """Of ends that stand close together few are remembered, and they answer for all."""
+    p = plan(triggers=SOON, lateness="1d")
+    state, half = empty(p), HOUR // 2
+    log = [sale(n, NOON + at * half) for n, at in enumerate(sorted(sales))]
+    log.append(call(99, NOON + start * half))
+    for position, event in enumerate(log):
+        assert fold(p, state, event, 0, position) is Fate.FOLDED
+        assert advance(p, state, event) == []
+    ((_, _, _, seen),) = state.memory.values()
+    assert len(seen) <= 2 * 40 * half // (3 * HOUR) + 2
+    answered = any(start <= at <= start + 6 for at in sales)
+    assert [each.cause for each in wake(p, state, NOON + 400 * DAY)] == ([] if answered else ["99"])

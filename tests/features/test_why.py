@@ -4,16 +4,18 @@ import math
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from events.envelope import Event
 from features.attribute import attribute_features
 from features.declare import load
+from features.kernel.recent import MOST_MARKS
 from features.plan import compile_plan
 from features.why import CannotSay, Placed, feature_named, why
+from tests.features.test_bounds import LOGS, doublings, kept, small, told
 from tests.features.test_declare import GROCERY
-from tests.features.workshop import AGGREGATES, DAY, HOUR, NOON, histories, plan, sale
+from tests.features.workshop import AGGREGATES, DAY, HOUR, NOON, folded, histories, plan, sale
 
 MORE = (
     AGGREGATES
@@ -51,6 +53,7 @@ default = 0
 PLAN = plan(MORE)
 NAMES = [feature.name for feature in (*PLAN.customer_features, *PLAN.cross_features) if not feature.hidden]
 LATER = NOON + 201 * DAY
+MINUTE = HOUR // 60
 
 
 def log_of(events: Sequence[Event]) -> list[Placed]:
@@ -157,3 +160,70 @@ def test_an_attribute_has_no_events_behind_it() -> None:
     name = attribute_features(grocery.playbook)[0].name
     with pytest.raises(CannotSay, match="an attribute of a batch table"):
         feature_named(grocery, name)
+
+
+BOUNDED = small()
+BOUNDED_NAMES = [feature.name for feature in (*BOUNDED.customer_features, *BOUNDED.cross_features)]
+
+
+@given(LOGS, st.sampled_from(BOUNDED_NAMES), st.integers(1, 30 * DAY), st.integers(0, 41))
+@settings(max_examples=100)
+def test_what_a_state_at_its_bounds_has_let_go_is_said_where_the_events_do_not_add_up(
+    history: Sequence[Event], name: str, later: int, kind: int
+) -> None:
+    log = log_of(history)
+    at = max(event.time for event in history) + later
+    found = why(BOUNDED, name, log, at, at, f"k{kind}")
+    assert found.accounted, (found.added, found.value)
+    for each in (found, *found.parts):
+        assert each.agrees or each.parts or any(gone.explains for gone in each.let_go)
+    state = folded(BOUNDED, history)
+    for part in found.parts or (found,):
+        let_go = {each.kind: each for each in part.let_go}
+        window, levels = part.feature.window_ms, (6 * HOUR, 7 * DAY, 28 * DAY)
+        if part.feature.aggregate == "paid" and window is not None:
+            assert ("tiles" in let_go) == (doublings(state, levels.index(window)) > 0)
+        if "key" in let_go:
+            assert math.isnan(part.value)
+            assert part.key not in kept(BOUNDED, state, part.feature.aggregate, 42)
+        elif part.feature.function == "count":
+            assert not math.isnan(part.value)
+
+
+def test_wider_tiles_a_key_let_go_and_a_sample_are_said_in_words() -> None:
+    log = log_of(told(1, 120, 40, 40))
+    at = log[-1][2].time + 1
+    (tiles,) = why(BOUNDED, "paid_sum_28d", log, at, at).let_go
+    assert "times as wide as declared, to keep this customer within 4,000 bytes" in tiles.what
+    assert "of the window" in tiles.means
+    by_key = {f"k{n}": why(BOUNDED, "few_sum_28d", log, at, at, f"k{n}") for n in range(40)}
+    gone = {key: found for key, found in by_key.items() if any(each.kind == "key" for each in found.let_go)}
+    assert 0 < len(gone) < 40
+    for found in gone.values():
+        assert math.isnan(found.value)
+        assert "to hold at most 3" in next(each.what for each in found.let_go if each.kind == "key")
+    sizes = why(BOUNDED, "sizes_distinct_ever", log, at, at)
+    (sample,) = sizes.let_go
+    assert not sizes.agrees
+    assert sample.means.startswith("it is an estimate")
+
+
+def test_the_edge_of_a_coarsened_window_is_where_its_wider_tiles_put_it() -> None:
+    bounded = small("4kB", "1m")
+    log = log_of([sale(n, NOON + n * 5 * MINUTE, kind="a") for n in range(3_000)])
+    for later in (1, 17 * MINUTE, 2 * HOUR, 5 * HOUR):
+        at = log[-1][2].time + later
+        found = why(bounded, "paid_count_7d", log, at, at)
+        assert [each.kind for each in found.let_go][:1] == ["tiles"]
+        assert found.agrees
+        assert found.value == len(found.contributions) > 0
+
+
+def test_a_repeat_that_came_after_its_id_was_let_go_is_pointed_at() -> None:
+    events = [sale(n, NOON + n) for n in range(MOST_MARKS + 40)]
+    (ids,) = why(PLAN, "paid_count_ever", log_of(events), LATER, LATER).let_go
+    assert "none of the events here did" in ids.means
+    found = why(PLAN, "paid_count_ever", log_of([*events, events[0]]), LATER, LATER)
+    assert found.value == len(events) + 1
+    assert "1 of the events here did" in found.let_go[0].means
+    assert found.agrees

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from events.envelope import Event, Field
 from features.declare import load
 from features.fold import empty, fold_batch
+from features.kernel.layout import LIMIT_MOST
 from features.plan import Plan, compile_plan
 from features.state import State
 
@@ -265,6 +266,13 @@ def plan(
 def rich(triggers: str = "") -> Plan:
     """The plan with every kind of declaration."""
     return plan(RICH, triggers, events=RICH_EVENTS)
+
+
+def restless(p: Plan, most: int) -> Plan:
+    """The same plan, settling its states after so many events."""
+    limits = p.limits.copy()
+    limits[LIMIT_MOST] = most
+    return p._replace(limits=limits)
 
 
 def sale(ident: object, time: int, customer: str = "{001}someone", **fields: Field) -> Event:

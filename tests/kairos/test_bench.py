@@ -27,7 +27,7 @@ STREAM = (
         "restart_s",
     ),
 )
-STAGES = ("decode", "validate", "resolve", "rekey", "fold", "write")
+STAGES = ("decode", "validate", "resolve", "re-key", "fold", "write")
 
 
 def told(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
@@ -79,6 +79,8 @@ def test_row_reads_light_median_and_heavy_customers(capsys: pytest.CaptureFixtur
     assert light["state_bytes"] <= median["state_bytes"] <= heavy["state_bytes"]
     assert found["row_features"] + found["cross_features"] == 1_000
     assert all(each["us"]["p50"] > 0 and each["speedup_vs_naive"] > 0 for each in (light, median, heavy))
+    assert found["slate"] == 100
+    assert all(each["with_slate_us"]["p50"] > each["us"]["p50"] for each in (light, median, heavy))
     assert found["floor_us"]["p50"] < found["row_us"]
     assert "heavy" in page(capsys, found)
 
@@ -147,4 +149,4 @@ def test_processor_time_is_charged_to_the_stage_that_spent_it() -> None:
     spaces["encode"](0.1)
     spent = sampler.finish()
     assert 0.2 < spent["validate"] < 0.45
-    assert 0.05 < spent["rekey"] < spent["validate"]
+    assert 0.05 < spent["re-key"] < spent["validate"]

@@ -40,7 +40,7 @@ def test_every_feature_is_told_with_all_that_people_ask(capsys: pytest.CaptureFi
     told = described(capsys)
     features = {each["name"]: each for each in told["features"]}
     attributes = [each for each in features.values() if each["function"] == "attribute"]
-    assert told["row_features"] + told["cross_features"] == 300 + len(attributes)
+    assert told["row_features"] + told["cross_features"] == 328 + len(attributes)
     assert len(features) == len(told["features"])
     for each in features.values():
         assert each["unit"], each
@@ -101,12 +101,16 @@ def test_people_read_a_table(capsys: pytest.CaptureFixture[str], monkeypatch: py
 
 def test_what_counts_everybody_is_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
     book = load(GROCERY)
-    # No file can declare it yet, the words are there.
-    book = book._replace(aggregates=(book.aggregates[0]._replace(of="global"),), ratios=(), triggers=())
-    show(Console(width=120), book, groups_of(book), defaultdict(tuple))
+    show(Console(width=160), book, groups_of(book), defaultdict(tuple))
     text = capsys.readouterr().out
-    assert "spend  basket_line.amount, of everybody" in text
-    assert "for all customers together" in text
+    assert "tills  basket_line.amount, of everybody" in text
+    assert "coupon_popular  coupon_redeemed, of an offer, by everybody, by coupon (the offer's id" in text
+    assert "campaign_redeemed  coupon_redeemed, of a group of offers, by everybody, by campaign" in text
+    assert "for each partition of the log, 4,000 kB at most" in text
+    assert text.count(" in each partition of the log") == 9, "seven and two totals"
+    told = described(capsys, GROCERY, "--only", "tills_sum_7d")
+    assert told["memory_of_everybody_bytes"] == 4_000_000
+    assert (told["features"][0]["of"], told["features"][0]["in"]) == ("global", "row")
 
 
 def test_only_takes_a_feature_an_aggregate_or_a_pattern(capsys: pytest.CaptureFixture[str]) -> None:

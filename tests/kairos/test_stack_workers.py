@@ -29,8 +29,9 @@ def test_as_many_workers_as_said_share_the_partitions(tmp_path: Path) -> None:
         bus = connect(stack.settings.bus, timeout_s=10)
         assert bus.partitions("behaviour") == 3
         bus.close()
-        stack.crash("behaviour-1")
         log = stack.parts["behaviour-1"].log
+        eventually(lambda: log.read_text().count("reading behaviour (partitions 1 of 3)") == 1)
+        stack.crash("behaviour-1")
         eventually(lambda: log.read_text().count("reading behaviour (partitions 1 of 3)") == 2)
         assert "reading behaviour (partitions 0, 2 of 3)" in stack.parts["behaviour"].log.read_text()
         stack.check()

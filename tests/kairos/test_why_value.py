@@ -11,6 +11,7 @@ from events.codec import encode, render_time
 from events.envelope import Event, Tick
 from events.identity import Identities, mint, partition_of
 from events.topics import BEHAVIOUR
+from features.batch import hash_key
 from features.why import CannotSay
 from kairos.local import Server
 from kairos.settings import Settings
@@ -19,6 +20,25 @@ from tests.stream.kiosk import DAY, HOUR, MONDAY, write_playbook
 
 WHO = mint("card", "1")
 OTHER = next(who for n in range(99) if partition_of(who := mint("card", f"x{n}"), 2) == partition_of(WHO, 2))
+
+SHARED = """
+[[aggregate]]
+name = "shop"
+of = "global"
+event = "purchase"
+value = "amount"
+functions = ["sum"]
+windows = ["7d"]
+unit = "USD"
+meaning = "what everybody pays"
+
+[[ratio]]
+name = "of_the_shop"
+numerator = "spend_sum_7d"
+denominator = "shop_sum_7d"
+unit = "share"
+meaning = "this customer's part of the shop"
+"""
 
 
 def bought(ident: str, at: int, amount: int, kind: str = "soup", who: str = WHO) -> Event:
@@ -91,6 +111,27 @@ def test_without_an_instant_it_is_as_far_as_the_log(
     assert "says nothing here: the log was not read for longer than 2d" in capsys.readouterr().out
 
 
+def test_a_number_of_what_was_let_go_does_not_look_like_a_fault(
+    settings: Settings, bus: Bus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kinds = [f"kind {n}" for n in range(200)]
+    events = [bought(kind, MONDAY + 3 * DAY + n, 10_000, kind) for n, kind in enumerate(kinds)]
+    bus.publish([Message(BEHAVIOUR, partition_of(WHO, 2), WHO.encode(), encode(each)) for each in events])
+    for negative in (False, True):
+        kind = next(kind for kind in kinds if (hash_key(kind) < 0) == negative)
+        asked = {"customer": WHO, "feature": "kind_sum_7d", "at": str(MONDAY + 4 * DAY), "offer": kind}
+        assert run(settings, **asked, as_json=True) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told["added"] == 1.0
+        assert (told["value"], told["adds_up"]) == ((None, False) if negative else (1.0, True))
+        assert [each["kind"] for each in told["let_go"]] == (["key"] if negative else [])
+        assert run(settings, **asked, as_json=False) == 0
+        said = " ".join(capsys.readouterr().out.split())
+        assert ("let go: kind keeps one kind in 2 of this customer" in said) == negative
+        assert ("missing; its events come to 1, which the state has let go" in said) == negative
+        assert "BUT" not in said
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
@@ -108,3 +149,23 @@ def test_what_is_not_known_is_said_with_the_nearest(
     asked = {"customer": WHO, "feature": "spend_sum_7d", "at": None, "offer": None} | changed
     with pytest.raises(CannotSay, match=said):
         run(settings, **asked, as_json=False)  # type: ignore[arg-type]
+
+
+def test_what_everybody_does_is_told_without_a_customer(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    declared = settings.playbook / "playbook.toml"
+    declared.write_text(declared.read_text() + SHARED)
+    at = str(MONDAY + 2 * DAY)
+    for customer in ("everybody", "card:1"):
+        assert run(settings, customer=customer, feature="shop_sum_7d", at=at, offer=None, as_json=True) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert (told["customer"], told["value"], told["missing"]) == ("everybody", 15.0, True)
+        assert [each["id"] for each in told["events"]] == ["a", "a", "not mine", "b"], "a repeat counts twice"
+        assert told["left_out"] == {"late": 1}
+    asked = {"feature": "of_the_shop", "at": at, "offer": None}
+    assert run(settings, customer="card:1", **asked, as_json=False) == 0  # type: ignore[arg-type]
+    said = " ".join(capsys.readouterr().out.split())
+    assert "= 1 x spend_sum_7d / shop_sum_7d = 1 x 8.5 / 15" in said
+    with pytest.raises(CannotSay, match="customer: expected a known one, found 'everybody'"):
+        run(settings, customer="everybody", **asked, as_json=False)  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ import pytest
 
 from events.faults import PlaybookRefused
 from features.declare import load as load_playbook
+from features.offer_keys import offer_keys
 from features.plan import compile_plan
 from models.catalogue import load
 from tests.models import cafe
@@ -42,7 +43,12 @@ def test_reads_placements_offers_and_their_numbers(tmp_path: Path) -> None:
     )
     np.testing.assert_array_equal(board.numbers[:, 0], [1, 1, 0, 0, 0])
     assert np.isnan(board.numbers[4, 2])
-    assert board.keys_of(np.array([4, 0])) == {"kind": ["tea", "coffee"], "offer": ["sencha", "espresso"]}
+    asked = board.keys_of(np.array([4, 0]))
+    expected = offer_keys(
+        plan.tables.matches, {"kind": ["tea", "coffee"], "offer": ["sencha", "espresso"]}, 2
+    )
+    assert [array.tolist() for array in asked[1:]] == [array.tolist() for array in expected[1:]]
+    assert board.keys_of(np.array([4, 0])) is asked, "laid out once, not at each decision"
     assert catalogue.plan == plan.digest
     assert catalogue.placements["whisper"].model == "board"
 

@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,14 +13,15 @@ import redis
 from events.bus import Bus, Record
 from events.envelope import Event
 from events.identity import mint
-from events.setup import Clock
 from events.topics import DECISIONS
 from features.declare import load
 from features.feast_store import RedisStateStore
 from features.fold import empty, encode, fold
 from features.plan import Plan, compile_plan
+from kairos.verify import everything
 from models.record import DecisionRecord, unpack
 from serving import app
+from tests.service import Service
 
 DAY = 86_400_000
 MORNING = 1_500_000_000_000  # 2017-07-14T02:40:00Z
@@ -134,25 +134,8 @@ valid_to = 2000-12-01T00:00:00Z
 }
 
 
-@dataclass(frozen=True)
-class Corner:
-    """The settings of one test's service; satisfies `events.setup.Setup`."""
-
-    playbook: Path
-    run_dir: Path
-    bus: str
-    redis: str
-    mlflow: str
-    project: str = "kairos"
-    partitions: int = PARTITIONS
-    clock: Clock = "events"
-    host: str = "127.0.0.1"
-    port: int = 0
-    api_key: str | None = None
-    catalogue: Path | None = None
-    wait_s: float = 10.0
-    cache_mb: int = 64
-    log_level: str = "info"
+class Corner(Service):
+    """The settings of one test's service."""
 
 
 @dataclass
@@ -191,17 +174,7 @@ class Shop:
 
     def on(self, topic: str) -> list[Record]:
         """Everything on a topic, partition by partition."""
-        found = []
-        for partition in range(self.bus.partitions(topic)):
-            reader = self.bus.reader(topic, partition)
-            end = self.bus.last(topic, partition)
-            while end >= 0:
-                records = reader.read(1_000, 1_000)
-                found += records
-                if not records or records[-1].position >= end:
-                    break
-            reader.close()
-        return found
+        return list(everything(self.bus, topic))
 
     def waiting(self) -> int:
         """How many records stand in the outboxes."""

@@ -3,7 +3,6 @@
 import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +12,17 @@ from events.bus import Message, Record
 from events.codec import encode, render_cloudevent, render_mark, render_time
 from events.envelope import DECISION, OUTCOME, Event, Tick
 from events.identity import Id, mint, partition_of
-from events.setup import Clock
 from features.declare import load
 from features.plan import Plan, compile_plan
+from features.state import parts_of
+from features.store import Values
 from models.catalogue import Catalogue
 from models.decision import Request, decide
 from models.record import pack
 from models.scorers.blend import Blend
 from models.scorers.prior import Prior
 from stream.taps import Poll
+from tests.service import Service
 
 DAY = 86_400_000
 HOUR = 3_600_000
@@ -148,25 +149,8 @@ attributes = { kind = "drink" }
 }
 
 
-@dataclass(frozen=True)
-class KioskSetup:
-    """The settings of one test's processes; satisfies `events.setup.Setup`."""
-
-    playbook: Path
-    run_dir: Path
-    bus: str
-    redis: str
-    mlflow: str = "sqlite://"
-    project: str = "kairos"
-    partitions: int = PARTITIONS
-    clock: Clock = "events"
-    host: str = "127.0.0.1"
-    port: int = 0
-    api_key: str | None = None
-    catalogue: Path | None = None
-    wait_s: float = 20.0
-    cache_mb: int = 64
-    log_level: str = "info"
+class KioskSetup(Service):
+    """The settings of one test's processes."""
 
 
 def write_playbook(folder: Path) -> Path:
@@ -247,6 +231,8 @@ class MemoryStore:
         self.wakes: dict[int, dict[str, int]] = {}
         self.lives: int | None = None
 
+    rewritten: frozenset[str] = frozenset()
+
     def effect(self) -> None:
         if self.lives is not None:
             if self.lives == 0:
@@ -256,10 +242,13 @@ class MemoryStore:
     def read_many(self, customers: Sequence[str]) -> list[bytes | None]:
         return [self.blobs.get(customer) for customer in customers]
 
-    def write_many(self, states: Sequence[tuple[str, bytes, int]]) -> None:
+    def write_many(self, states: Sequence[tuple[str, Values, int]]) -> None:
         for customer, blob, _ in states:
             self.effect()  # a pipeline may be cut anywhere
-            self.blobs[customer] = blob
+            recent, settled = parts_of(blob) if isinstance(blob, bytes) else blob
+            if settled is None:
+                _, settled = parts_of(self.blobs.get(customer, b""))
+            self.blobs[customer] = (recent or b"") + settled
 
     def watermarks(self) -> dict[int, int]:
         return dict(self.marks)

@@ -10,6 +10,7 @@ from events.codec import decode, render_cloudevent
 from events.contract import Contracts
 from events.envelope import Event, Tick
 from events.identity import mint, partition_of
+from events.typed import FEW
 from models.catalogue import Catalogue
 from models.decision import customer_of
 from stream.admission import LARGEST_ORIGINAL, Admission
@@ -138,6 +139,16 @@ def test_repeats_are_dropped_and_counted(desk: Desk) -> None:
     assert len(events_of(desk.take(poll("shop", [one, one])))) == 1
     assert desk.take(poll("shop", [one], start=2)) == []
     assert desk.counters.values["repeats"] == 2
+
+
+def test_repeats_among_so_many_that_they_are_taken_together_are_dropped_and_counted(desk: Desk) -> None:
+    """Few events of a type are taken one by one; many as columns, and asked for together."""
+    ids = [str(n) for n in range(2 * FEW)]
+    twice = [purchase(ident, MONDAY, "c", 1) for ident in (*ids, *ids[::-2])]
+    assert [event.id for event in events_of(desk.take(poll("shop", twice)))] == ids
+    assert desk.counters.values["repeats"] == FEW
+    assert desk.take(poll("shop", twice[:FEW], start=3 * FEW)) == []
+    assert desk.counters.values["repeats"] == 2 * FEW
 
 
 def test_a_link_counts_for_later_events_of_the_same_batch(desk: Desk) -> None:

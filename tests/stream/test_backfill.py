@@ -4,7 +4,7 @@ import copy
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +14,11 @@ import pytest
 import redis
 
 from events.bus import Bus, Record
-from events.contract import Contracts
-from events.topics import layout
 from features.feast_store import RedisStateStore
+from features.fold import decode, settled
 from features.plan import Plan
 from features.warming import FOLDING_KEY, mask_of, side_key
 from features.warming import Record as Warming
-from kairos.local import Server
 from stream.backfill import DONE_KEY, Backfill, CannotBackfill, Progress, tasks_of
 from stream.behaviour import POSITIONS
 from stream.counters import Counters
@@ -84,18 +82,13 @@ def new(after: Path) -> Plan:
     return plan_of(after)
 
 
-@pytest.fixture
-def setup(
-    bus: Bus,
-    bus_server: Server,
-    redis_server: Server,
-    state: "redis.Redis",
-    contracts: Contracts,
-    kiosk: Path,
-    tmp_path: Path,
-) -> KioskSetup:
-    bus.ensure(layout(contracts, PARTITIONS))
-    return KioskSetup(kiosk, tmp_path / "run", bus_server.url, redis_server.url)
+@pytest.fixture(scope="module")
+def newest(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    """Of the playbook with yet another change."""
+    folder = changed(tmp_path_factory.mktemp("changed twice") / "kiosk")
+    text = (folder / "playbook.toml").read_text()
+    (folder / "playbook.toml").write_text(text + TEA.replace("tea", "soup"))
+    return plan_of(folder)
 
 
 def command(setup: KioskSetup, *words: str) -> "subprocess.Popen[str]":
@@ -158,8 +151,13 @@ def test_what_is_new_is_missing_until_backfilled_and_then_exact_to_the_byte(
     people = sorted(whole.blobs)
     found = dict(zip(people, store.read_many(people), strict=True))
     store.close()
-    assert found == whole.blobs
+    assert settled_all(new, found.items()) == settled_all(new, whole.blobs.items())
     assert not list(state.scan_iter(match=side_key("*")))
+
+
+def settled_all(plan: Plan, blobs: Iterable[tuple[str, bytes | None]]) -> dict[str, bytes]:
+    """The states with their recent events added: a merge has done so, the fold does so now and then."""
+    return {who: settled(plan, decode(plan, blob)).seal() for who, blob in blobs if blob is not None}
 
 
 class SwappingMemory(MemoryStore):
@@ -168,7 +166,12 @@ class SwappingMemory(MemoryStore):
     reader: SwappingReader
 
     def read_many(self, customers: Sequence[str]) -> list[bytes | None]:
-        return self.reader.opened(customers, super().read_many(customers))
+        blobs = super().read_many(customers)
+        opened = self.reader.opened(customers, blobs)
+        self.rewritten = frozenset(
+            who for who, was, now in zip(customers, blobs, opened, strict=True) if now is not was
+        )
+        return opened
 
 
 class Life:
@@ -222,14 +225,14 @@ class Life:
         people = sorted(self.store.blobs)
         found = reader.opened(people, store.read_many(people))
         store.close()
-        return {who: blob for who, blob in zip(people, found, strict=True) if blob is not None}
+        return settled_all(plan, zip(people, found, strict=True))
 
     def whole(self, plan: Plan) -> dict[str, bytes]:
         """The states of the same log folded under `plan` from the start."""
         store = MemoryStore()
         upto = [log[: self.done[n] + 1] for n, log in enumerate(self.logs)]
         Process(plan, store).read(upto, 1_000)
-        return store.blobs
+        return settled_all(plan, store.blobs.items())
 
 
 def _url(client: Any) -> str:
@@ -301,12 +304,8 @@ def test_going_back_to_an_earlier_playbook_takes_nothing_stale(life: Life, plan:
 
 
 def test_two_changes_in_a_row_are_backfilled_each_to_its_own_position(
-    life: Life, plan: Plan, new: Plan, tmp_path: Path
+    life: Life, plan: Plan, new: Plan, newest: Plan
 ) -> None:
-    folder = changed(tmp_path / "twice")
-    text = (folder / "playbook.toml").read_text()
-    (folder / "playbook.toml").write_text(text + TEA.replace("tea", "soup"))
-    newest = plan_of(folder)
     life.under(plan, 0.3)
     life.under(new, 0.6)
     life.under(newest, 0.9)
@@ -333,14 +332,8 @@ def test_a_log_that_was_trimmed_or_a_stream_of_another_plan_is_refused(
         run_backfill(life, new)
 
 
-def test_two_changes_at_one_position_are_told_apart(
-    life: Life, plan: Plan, new: Plan, tmp_path: Path
-) -> None:
+def test_two_changes_at_one_position_are_told_apart(life: Life, plan: Plan, new: Plan, newest: Plan) -> None:
     """An idle night: a playbook, half its backfill, and the next playbook, while nothing happens."""
-    folder = changed(tmp_path / "twice")
-    text = (folder / "playbook.toml").read_text()
-    (folder / "playbook.toml").write_text(text + TEA.replace("tea", "soup"))
-    newest = plan_of(folder)
     life.under(plan, 0.5)
     life.under(new, 0.5)
     with pytest.raises(KeyboardInterrupt):

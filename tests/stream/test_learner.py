@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from models.online import OnlineModel, online_key
 from models.scorers.river_propensity import RiverPropensity
 from stream.counters import Counters
 from stream.learning import KEY, LearningStage
+from stream.lease import Guard, LeaseLost, nobody_else
 from stream.outcomes import Learner, LearnerState
 from stream.taps import Poll
 from tests.stream.kiosk import (
@@ -36,11 +38,12 @@ class NoBus:
         return -1
 
 
-def stage(catalogue: Catalogue, state: "redis.Redis") -> LearningStage:
+def stage(catalogue: Catalogue, state: "redis.Redis", guard: Guard = nobody_else) -> LearningStage:
     packed: Any = state.get(KEY)
     learner = Learner(catalogue, msgspec.msgpack.decode(packed, type=LearnerState) if packed else None)
     bus: Any = NoBus()
-    return LearningStage(learner, state, Counters(state, "learner"), bus, PARTITIONS, threading.Event())
+    counters = Counters(state, "learner")
+    return LearningStage(learner, state, counters, bus, PARTITIONS, threading.Event(), guard)
 
 
 def online(state: "redis.Redis", placement: str = "feed") -> OnlineModel:
@@ -103,6 +106,29 @@ def test_a_crash_anywhere_learns_nothing_twice_and_leaves_nothing_out(
         take(again, polls_of(logs, 4, after))
         assert online(state) == whole, cut
         assert kept(state) == left, cut
+
+
+def test_who_has_lost_the_lease_writes_nothing_any_more(
+    catalogue: Catalogue, logs: list[list[Record]], state: "redis.Redis"
+) -> None:
+    gone: list[str] = []
+
+    def guard() -> None:
+        if gone:
+            raise LeaseLost(gone[0])
+
+    polls = polls_of(logs, 5)
+    one = stage(catalogue, state, guard)
+    take(one, polls[: len(polls) // 2])
+    held = {key: state.dump(key) for key in state.scan_iter()}
+    assert KEY.encode() in held
+    gone.append("learner is held by somebody else")
+    for poll in polls[len(polls) // 2 :]:
+        with suppress(LeaseLost):
+            one.take([poll])
+    with pytest.raises(LeaseLost):
+        one.close()
+    assert {key: state.dump(key) for key in state.scan_iter()} == held
 
 
 def test_learned_to_moves_on_when_there_was_nothing_to_learn(

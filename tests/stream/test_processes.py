@@ -25,6 +25,7 @@ from events.topics import layout
 from features.feast_store import RedisStateStore
 from features.plan import Plan
 from kairos.local import Server, start_redis
+from kairos.verify import everything
 from models.catalogue import Catalogue
 from models.online import OnlineModel, online_key
 from stream.intake import places
@@ -54,25 +55,43 @@ from tests.stream.test_learner import kept, online, stage, take
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def setup(
-    bus: Bus,
-    bus_server: Server,
-    redis_server: Server,
-    state: "redis.Redis",
-    contracts: Contracts,
-    kiosk: Path,
-    tmp_path: Path,
-) -> KioskSetup:
-    bus.ensure(layout(contracts, PARTITIONS))
-    return KioskSetup(kiosk, tmp_path / "run", bus_server.url, redis_server.url)
-
-
 def environment(setup: KioskSetup) -> dict[str, str]:
     named = {key: value for key, value in os.environ.items() if not key.startswith("KAIROS_")}
     for name in ("playbook", "run_dir", "bus", "redis", "clock", "partitions", "wait_s", "cache_mb"):
         named["KAIROS_" + name.upper()] = str(getattr(setup, name))
     return named
+
+
+class Running:
+    """A verb as a process of its own, and what it has said."""
+
+    def __init__(self, setup: KioskSetup, *verb: str) -> None:
+        setup.run_dir.mkdir(parents=True, exist_ok=True)
+        self.log = setup.run_dir / f"{verb[0]}-{time.monotonic_ns()}.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "kairos", *verb],
+                cwd=ROOT,
+                env=environment(setup),
+                stderr=log,
+            )
+
+    def said(self, words: str) -> bool:
+        return words in self.log.read_text()
+
+    def end(self, how: signal.Signals) -> None:
+        self.process.send_signal(how)
+        assert self.process.wait(15) == (0 if how is signal.SIGTERM else -how)
+
+
+@contextmanager
+def started(setup: KioskSetup, *verb: str) -> Iterator[Running]:
+    running = Running(setup, *verb)
+    try:
+        yield running
+    finally:
+        running.process.kill()
+        running.process.wait()
 
 
 @contextmanager
@@ -104,6 +123,11 @@ def number(state: Any, name: str, field: str) -> int:
     return int(state.hget(name, field) or -1)
 
 
+def learned_to(state: Any) -> int:
+    packed = state.get(online_key("feed"))
+    return msgspec.msgpack.decode(packed, type=OnlineModel).learned_to if packed else -1
+
+
 def test_behaviour_killed_twice_ends_in_the_same_states(
     setup: KioskSetup, bus: Bus, state: "redis.Redis", plan: Plan
 ) -> None:
@@ -129,11 +153,7 @@ def test_behaviour_killed_twice_ends_in_the_same_states(
     assert store.watermarks() == whole.marks
     store.close()
     assert dict(zip(people, found, strict=True)) == whole.blobs
-    instances = {
-        parse_cloudevent(record.value).id
-        for n in range(PARTITIONS)
-        for record in bus.reader("triggers", n).read(100_000, 100)
-    }
+    instances = {parse_cloudevent(record.value).id for record in everything(bus, "triggers")}
     assert instances == {
         parse_cloudevent(each.value).id for each in expected.outlet.messages if each.topic == "triggers"
     }
@@ -185,14 +205,13 @@ def test_intake_killed_twice_takes_every_event_in_once(
     finish("intake", setup, done)
     events: list[Event] = []
     ticks = []
-    for n in range(PARTITIONS):
-        for record in bus.reader("behaviour", n).read(100_000, 100):
-            item = decode(record.value)
-            if isinstance(item, Event):
-                events.append(item)
-            else:
-                assert isinstance(item, Tick)
-                ticks.append((n, item.time))
+    for record in everything(bus, "behaviour"):
+        item = decode(record.value)
+        if isinstance(item, Event):
+            events.append(item)
+        else:
+            assert isinstance(item, Tick)
+            ticks.append((record.partition, item.time))
     sent: Counter[str] = Counter()
     damaged = 0
     for message in messages:
@@ -206,7 +225,7 @@ def test_intake_killed_twice_takes_every_event_in_once(
     assert Counter(event.id for event in events) == sent
     assert ticks == [(n, MONDAY + DAY) for n in range(PARTITIONS)]
     assert len({event.customer for event in events}) == 50
-    letters = [dead_letters.decode(each.value) for each in bus.reader("dead-letters", 0).read(100_000, 100)]
+    letters = [dead_letters.decode(each.value) for each in everything(bus, "dead-letters")]
     assert len(letters) == damaged
     assert len({(each.topic, each.partition, each.position) for each in letters}) == damaged
     for n in range(PARTITIONS):
@@ -219,7 +238,7 @@ def test_intake_killed_twice_takes_every_event_in_once(
         for partition in range(PARTITIONS):
             got = [
                 each.id
-                for record in bus.reader("behaviour", partition).read(100_000, 100)
+                for record in everything(bus, "behaviour", [partition])
                 if isinstance(each := decode(record.value), Event) and each.id in wanted
             ]
             order = {receipt: place for place, receipt in reversed(list(enumerate(mine)))}
@@ -237,16 +256,39 @@ def test_the_learner_killed_in_the_middle_ends_with_the_same_weights(
     half = as_messages([log[: len(log) * 2 // 3] for log in logs])
     bus.publish(half)
 
-    def learned_to() -> int:
-        packed: Any = state.get(online_key("feed"))
-        return msgspec.msgpack.decode(packed, type=OnlineModel).learned_to if packed else -1
-
-    kill_when("learner", setup, lambda: learned_to() > MONDAY)
+    kill_when("learner", setup, lambda: learned_to(state) > MONDAY)
     with running("learner", setup) as process:
         bus.publish(as_messages([log[len(log) * 2 // 3 :] for log in logs]))
-        eventually(lambda: learned_to() > MONDAY + 5 * DAY, step_s=0.001)
+        eventually(lambda: learned_to(state) > MONDAY + 5 * DAY, step_s=0.001)
         process.send_signal(signal.SIGKILL)
-    finish("learner", setup, lambda: learned_to() == MONDAY + days * DAY)
+    finish("learner", setup, lambda: learned_to(state) == MONDAY + days * DAY)
+    assert online(state) == whole
+    assert kept(state) == left
+
+
+def test_a_second_learner_waits_says_so_and_goes_on_after_a_kill(
+    setup: KioskSetup, bus: Bus, state: "redis.Redis", catalogue: Catalogue
+) -> None:
+    """Two at once would each teach the models what the other has taught them."""
+    logs = learning_log(catalogue, days=12, decisions_a_day=60)
+    take(stage(catalogue, state), polls_of(logs, 1_000))
+    whole, left = online(state), kept(state)
+    state.flushall()
+
+    bus.publish(as_messages([log[: len(log) // 2] for log in logs]))
+    with started(setup, "learner") as first, started(setup, "learner") as second:
+        eventually(lambda: first.said("waiting for learner") or second.said("waiting for learner"))
+        if first.said("waiting for learner"):
+            first, second = second, first
+        assert second.said(f"learner is held by process {first.process.pid} on")
+        eventually(lambda: learned_to(state) > MONDAY, step_s=0.001)
+        first.end(signal.SIGKILL)
+        at = learned_to(state)
+        bus.publish(as_messages([log[len(log) // 2 :] for log in logs]))
+        eventually(lambda: learned_to(state) == MONDAY + 12 * DAY)
+        assert second.said("learner: reading")
+        assert at < MONDAY + 12 * DAY
+        second.end(signal.SIGTERM)
     assert online(state) == whole
     assert kept(state) == left
 
@@ -342,11 +384,7 @@ def test_servers_that_go_away_in_the_middle_are_waited_for(
             assert behaviour.poll() is None
             counted = redis_client.hgetall("kairos:counters:intake")
             redis_client.close()
-        every = [
-            decode(record.value)
-            for n in range(PARTITIONS)
-            for record in bus.reader("behaviour", n).read(100_000, 100)
-        ]
+        every = [decode(record.value) for record in everything(bus, "behaviour")]
         ids = [each.id for each in every if isinstance(each, Event)]
         assert len(ids) == len(set(ids)) == len(wanted)
         assert int(counted[b"events"]) == len(ids)

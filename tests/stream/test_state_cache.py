@@ -3,14 +3,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from events.bus import Record
 from events.codec import encode
 from events.envelope import Event
 from events.identity import mint, partition_of
-from features.fold import empty
 from features.plan import Plan
 from stream.state_cache import OVERHEAD, Entry, StateCache
 from stream.taps import Poll
-from tests.stream.kiosk import DAY, MONDAY, PARTITIONS, MemoryStore, Record
+from tests.stream.kiosk import DAY, MONDAY, PARTITIONS, MemoryStore
 from tests.stream.test_behaviour_fold import Process
 
 MANY, ROUNDS = 3_000, 3
@@ -22,10 +22,10 @@ MANY, ROUNDS = 3_000, 3
 def test_bytes_are_what_is_kept_and_never_more_than_its_capacity(
     plan: Plan, puts: list[tuple[str, int]], capacity: int
 ) -> None:
-    cache, state = StateCache(capacity), empty(plan)
+    cache = StateCache(capacity)
     sizes: dict[str, int] = {}
     for customer, size in puts:
-        cache.put(customer, Entry(state, None, size))
+        cache.put(customer, Entry(bytes(size // 3), bytes(size - size // 3), None))
         sizes.pop(customer, None)
         sizes[customer] = size
         assert cache.bytes == sum(each + OVERHEAD for each in sizes.values())
@@ -33,17 +33,20 @@ def test_bytes_are_what_is_kept_and_never_more_than_its_capacity(
         while sum(each + OVERHEAD for each in sizes.values()) > capacity:
             del sizes[next(iter(sizes))]  # the one used least recently
         assert cache.bytes <= capacity
-        assert cache.missing("abcdefgh") == [each for each in "abcdefgh" if each not in sizes]
+        found = cache.use("abcdefgh")
+        assert [entry is not None for entry in found] == [each in sizes for each in "abcdefgh"]
         sizes = {each: sizes[each] for each in "abcdefgh" if each in sizes}  # now used in this order
 
 
 def test_an_entry_that_grew_is_weighed_again(plan: Plan) -> None:
-    cache, entry = StateCache(10_000), Entry(empty(plan), None, 100)
+    cache, entry = StateCache(10_000), Entry(bytes(60), bytes(40), None)
     cache.put("a", entry)
-    entry.size = 900
+    cache.replace([entry], [bytes(860)], [None])
+    assert (len(entry), entry.changed, cache.bytes) == (900, False, 900 + OVERHEAD)
+    cache.replace([entry], [bytes(870)], [bytes(30)])
+    assert (len(entry), entry.changed, cache.bytes) == (900, True, 900 + OVERHEAD)
     cache.put("a", entry)
     assert cache.bytes == 900 + OVERHEAD
-    entry.size = 5
     cache.forget("a")
     assert cache.bytes == 0
 

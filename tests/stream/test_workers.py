@@ -4,11 +4,8 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,68 +13,32 @@ import redis
 
 from events.bus import Bus, Message
 from events.codec import parse_cloudevent
-from events.contract import Contracts
 from events.counters import WORKERS_KEY, counters_key
-from events.topics import layout
 from features.feast_store import RedisStateStore
 from features.plan import Plan
-from kairos.local import Server
+from kairos.verify import everything
 from stream.behaviour import POSITIONS
 from stream.worker import NothingToDo, Worker
 from tests.stream.kiosk import DAY, MONDAY, KioskSetup, MemoryStore, as_messages, behaviour_log, eventually
 from tests.stream.test_behaviour_fold import Process
-from tests.stream.test_processes import ROOT, environment, number
+from tests.stream.test_processes import ROOT, Running, environment, number, started
 
 PARTITIONS, DAYS = 4, 40
 END = MONDAY + DAYS * DAY
 
 
 @pytest.fixture
-def setup(
-    bus: Bus,
-    bus_server: Server,
-    redis_server: Server,
-    state: "redis.Redis",
-    contracts: Contracts,
-    kiosk: Path,
-    tmp_path: Path,
-) -> KioskSetup:
-    bus.ensure(layout(contracts, PARTITIONS))
-    return KioskSetup(
-        kiosk, tmp_path / "run", bus_server.url, redis_server.url, partitions=PARTITIONS, cache_mb=1
-    )
+def partitions() -> int:
+    return PARTITIONS
 
 
-class Running:
-    """A worker as a process of its own, and what it has said."""
-
-    def __init__(self, setup: KioskSetup, worker: str) -> None:
-        setup.run_dir.mkdir(parents=True, exist_ok=True)
-        self.log = setup.run_dir / f"{worker.replace('/', '-of-')}-{time.monotonic_ns()}.log"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "kairos", "behaviour", "--worker", worker],
-                cwd=ROOT,
-                env=environment(setup),
-                stderr=log,
-            )
-
-    def said(self, words: str) -> bool:
-        return words in self.log.read_text()
-
-    def end(self, how: signal.Signals) -> None:
-        self.process.send_signal(how)
-        assert self.process.wait(15) == (0 if how is signal.SIGTERM else -how)
+@pytest.fixture
+def setup(setup: KioskSetup) -> KioskSetup:
+    return replace(setup, cache_mb=1)
 
 
-@contextmanager
-def worker(setup: KioskSetup, name: str) -> Iterator[Running]:
-    running = Running(setup, name)
-    try:
-        yield running
-    finally:
-        running.process.kill()
-        running.process.wait()
+def worker(setup: KioskSetup, name: str) -> AbstractContextManager[Running]:
+    return started(setup, "behaviour", "--worker", name)
 
 
 class Publisher:
@@ -168,11 +129,7 @@ def test_one_worker_then_four_then_one_with_kills_in_between_end_in_the_same_sta
     assert list(state.hkeys(WORKERS_KEY)) == [b"behaviour"], "metrics forget who is gone"
     counted: Any = state.hgetall(counters_key("behaviour"))
     assert 0 < int(counted[b"snapshot_bytes"]) < 16_000_000
-    instances = {
-        parse_cloudevent(record.value).id
-        for n in range(PARTITIONS)
-        for record in bus.reader("triggers", n).read(100_000, 100)
-    }
+    instances = {parse_cloudevent(record.value).id for record in everything(bus, "triggers")}
     assert instances == {
         parse_cloudevent(each.value).id for each in expected.outlet.messages if each.topic == "triggers"
     }
@@ -209,36 +166,16 @@ def test_who_was_stopped_too_long_writes_nothing_any_more(
         store.close()
 
 
-def test_a_second_intake_waits(setup: KioskSetup, state: "redis.Redis") -> None:
-    def start() -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [sys.executable, "-m", "kairos", "intake"],
-            cwd=ROOT,
-            env=environment(setup),
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    first, second = start(), None
-    try:
-        assert first.stderr is not None
-        assert "intake: reading" in first.stderr.readline()
-        second = start()
-        assert second.stderr is not None
-        assert f"waiting for intake: intake is held by process {first.pid}" in second.stderr.readline()
-        first.terminate()
-        assert first.wait(15) == 0
-        assert "intake: reading" in second.stderr.readline()
-        second.terminate()
-        assert second.wait(15) == 0
-    finally:
-        for each in (first, second):
-            if each is not None:
-                with suppress(ProcessLookupError):
-                    each.kill()
-                each.wait()
-                assert each.stderr is not None
-                each.stderr.close()
+def test_a_second_intake_waits(setup: KioskSetup) -> None:
+    with started(setup, "intake") as first:
+        eventually(lambda: first.said("intake: reading"))
+        with started(setup, "intake") as second:
+            eventually(lambda: second.said("waiting for intake: intake is held"))
+            assert second.said(f"held by process {first.process.pid} on")
+            assert not second.said("intake: reading")
+            first.end(signal.SIGTERM)
+            eventually(lambda: second.said("intake: reading"))
+            second.end(signal.SIGTERM)
 
 
 def test_a_worker_without_partitions_says_so(setup: KioskSetup) -> None:
