@@ -71,7 +71,7 @@ def banks_of(playbook: Playbook, columns: Mapping[str, int]) -> tuple[Bank, ...]
 
 def tables_of(banks: Sequence[Bank], probed: Collection[int] = ()) -> BankTables:
     """The banks as numbers; triggers read those that are `probed`."""
-    matches = tuple(sorted({bank.aggregate.match for bank in banks if bank.aggregate.match is not None}))
+    matches = tuple(sorted({bank.aggregate.match for bank in banks if bank.aggregate.match}))
     rows = np.zeros((len(banks), at.BANK_COLUMNS), dtype=np.int64)
     spans: list[int] = []
     features: list[tuple[int, int, int, int]] = []
@@ -92,7 +92,7 @@ def tables_of(banks: Sequence[Bank], probed: Collection[int] = ()) -> BankTables
         spans += aggregate.half_lives
         row[at.KEYS] = aggregate.keys if bank.keyed else 0
         row[at.PROBED] = bank.number in probed
-        row[at.MATCH] = -1 if aggregate.match is None else matches.index(aggregate.match)
+        row[at.MATCH] = matches.index(aggregate.match) if aggregate.match else -1
         if "distinct" in functions:
             row[at.SAMPLE] = aggregate.keys
             row[at.HORIZON] = 0 if aggregate.ever else aggregate.windows[-1]

@@ -26,8 +26,10 @@ def event_names(contracts: Contracts, event: str, prefix: str = "") -> dict[str,
     return {prefix + field: _KINDS[kind.removesuffix("?")] for field, kind in declared.fields.items()}
 
 
-def check_condition(table: Table, key: str, text: str, names: Mapping[str, Kind]) -> None:
-    """Note every fault of the condition at `key`, at its character."""
+def check_condition(
+    table: Table, key: str, text: str, names: Mapping[str, Kind], *, any_kind: bool = False
+) -> None:
+    """Note every fault of the condition at `key`, at its character; `any_kind`: any expression will do."""
     try:
         kind = compile_expression(text, names).kind
     except BadExpression as error:
@@ -41,5 +43,5 @@ def check_condition(table: Table, key: str, text: str, names: Mapping[str, Kind]
             )
         )
         return
-    if kind != "boolean":
+    if kind != "boolean" and not any_kind:
         table.fault(key, "a condition, true or false", f"a {kind}")

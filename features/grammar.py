@@ -42,6 +42,22 @@ def names_in(text: str) -> set[str]:
     return {str(tree.children[0]) for tree in parse(text).find_data("ident")}
 
 
+def without_prefix(text: str, prefix: str) -> str:
+    """The expression with `prefix.` taken from before the names that have it.
+
+    >>> without_prefix("event.amount > 2 && event.shop == 'event.x'", "event")
+    "amount > 2 && shop == 'event.x'"
+    """
+    cuts = []
+    for tree in parse(text).find_data("member_dot"):
+        owner = descend(tree.children[0])
+        if str(getattr(owner, "data", "")) == "ident" and str(owner.children[0]) == prefix:
+            cuts.append((owner.children[0].start_pos, tree.children[1].start_pos))
+    for start, end in sorted(cuts, reverse=True):
+        text = text[:start] + text[end:]
+    return text
+
+
 def _unreadable(text: str, error: CELParseError) -> BadExpression:
     """The parser's complaint, said with a character of the whole text; it counts lines and columns from 1."""
     token = getattr(error.__context__, "token", None)

@@ -37,22 +37,18 @@ BANK, CONDITION, VALUE, KEY = 0, 1, 2, 3
 
 STEP_COLUMNS = 4
 
-# Columns of `types`: the range of its steps, that of the banks which triggers read after it, and how many
-# of its words are conditions, numbers, and how many there are in all (the others are hashes).
-STEPS_AT, STEPS_END, PROBED_AT, PROBED_END, CONDITIONS, NUMBERS, WIDTH = range(7)
-TYPE_COLUMNS = 7
+# Columns of `types`: the range of its steps, and how many of its words are conditions, numbers, and how many
+# there are in all (the others are hashes).
+STEPS_AT, STEPS_END, CONDITIONS, NUMBERS, WIDTH = range(5)
+TYPE_COLUMNS = 5
 
-# Columns of `events`.
+# Columns of `events`; `PROBE` is the row of what triggers are given of it, -1 when none is concerned.
 KIND, TIME, MARK, PARTITION, POSITION, WORDS_AT, PROBE = range(7)
 EVENT_COLUMNS = 7
 
-# Places of `limits`: lateness (ms), bound (bytes), digest of the plan, whether ids are remembered, where in
-# `probed` the columns begin behind the banks that they need, how many columns, after how many events a state
-# is settled, and the most words of an event.
-(
-    LIMIT_LATENESS, LIMIT_BOUND, LIMIT_DIGEST, LIMIT_REMEMBERS, LIMIT_COLUMNS_AT, LIMIT_COLUMNS, LIMIT_MOST,
-    LIMIT_WIDEST,
-) = range(8)  # fmt: skip
+# Places of `limits`: lateness (ms), bound (bytes), digest of the plan, whether ids are remembered, after how
+# many events a state is settled, and the most words of an event.
+LIMIT_LATENESS, LIMIT_BOUND, LIMIT_DIGEST, LIMIT_REMEMBERS, LIMIT_MOST, LIMIT_WIDEST = range(6)
 
 # A recent event as a row of scratch: these, then its words.
 ROW_KIND, ROW_TIME, ROW_MARK, ROW_PROBE, ROW_WORDS = range(5)

@@ -37,6 +37,7 @@ from features.kernel.layout import (
     VALUE,
 )
 from features.kernel.reading import read_cell
+from features.kernel.remembering import read_fired
 from features.kernel.sample import kept_at
 from features.kernel.scratch import Tables
 from features.kernel.varint import checksum, get, get_half, get_word
@@ -131,11 +132,12 @@ def add_recent(
 @compiled
 def read_row(
     banks: Words, spans: Words, features: Words, scales: Floats, steps: Words, types: Words,
-    buf: Bytes, at: int, row: Floats, fixed: NDArray[np.int64], stride: int, loaded: Words,
+    fired: Words, buf: Bytes, at: int, row: Floats, fixed: NDArray[np.int64], stride: int, loaded: Words,
 ) -> bool:  # fmt: skip
     """Write what is not empty of a state at an instant into `row`; whether the room for a cell sufficed.
 
-    `fixed` (of `read_size` words) and `loaded` are scratch; a recent event takes `stride` words of it.
+    `fired` are two columns a trigger, for how often it fired and how long ago. `fixed` (of `read_size`
+    words) and `loaded` are scratch; a recent event takes `stride` words of it.
     """
     n_banks = banks.size // BANK_COLUMNS
     tables = Tables(pointer(banks), pointer(spans), pointer(steps), pointer(types), n_banks)
@@ -182,6 +184,8 @@ def read_row(
                 tables.banks, tables.spans, features, scales, words, SUMS_ROOM, degree, at, words, row, 0
             )
         done = max(done, bank + 1)
+    if fired.size and get_half(buf, recent.MEMORY):
+        read_fired(buf, recent.events_end(buf, 0), at, pointer(fired), fired.size, row)
     return True
 
 
@@ -226,7 +230,7 @@ def read_cross(
             thin, _ = get(buf, payload)
             forget_thinned(tables, features, added, bank, thin, keys, ranges, rows, width)
             continue
-        row = row_of(keys, ranges[match], ranges[match + 1], key)
+        row = row_of(keys, ranges[match], ranges[match + 1], key) if match >= 0 else int64(-1)
         if row >= 0:
             room = room_of(tables.banks, bank, held_tiles(tables.banks, buf, bank, payload), came)
             if SUMS_ROOM + size_of(tables.banks, bank, room) > loaded.size:
@@ -247,7 +251,7 @@ def read_cross(
             if added.additions[addition + _TIME] < 0:
                 continue
             key, match = added.additions[addition + _KEY], tables.banks[column + MATCH]
-            row = row_of(keys, ranges[match], ranges[match + 1], key)
+            row = row_of(keys, ranges[match], ranges[match + 1], key) if match >= 0 else int64(-1)
             if row < 0:
                 continue
             room = room_of(tables.banks, bank, 0, came)
@@ -270,7 +274,7 @@ def forget_thinned(
     """Mark what a family thinned so far no longer keeps, and leave out what recent events add to it."""
     column = bank * BANK_COLUMNS
     match = tables.banks[column + MATCH]
-    for row in range(ranges[match], ranges[match + 1]):
+    for row in range(ranges[max(match, 0)], ranges[match + 1]):
         if not kept_at(keys[row], thin):
             for feature in range(tables.banks[column + FEATURE_AT], tables.banks[column + FEATURES_END]):
                 rows[row * width + features[feature * FEATURE_COLUMNS + OUT]] = np.inf
