@@ -27,8 +27,9 @@ LAYOUT = 3
 class Program(NamedTuple):
     """What is taken of one type of event: words for the compiled fold, in this order.
 
-    `conditions` first (1 or 0), then the numbers of the fields `values`, then the hashes of the fields
-    `keys`. `number` is the row of the type in the plan's tables; `probes`: a trigger reads features after it.
+    `conditions` first (1 or 0), then the numbers of the fields `values`, the buckets that those of the fields
+    `buckets` are in, then the hashes of the fields `keys` and `hashed`. `number` is the row of the type in
+    the plan's tables; `probes`: a trigger reads features after it.
     """
 
     number: int
@@ -37,11 +38,17 @@ class Program(NamedTuple):
     keys: tuple[str, ...]
     hashed: tuple[str, ...]
     probes: bool
+    buckets: tuple[str, ...] = ()
+
+    @property
+    def numbers(self) -> int:
+        """How many of the words are numbers, or buckets of them."""
+        return len(self.values) + len(self.buckets)
 
     @property
     def width(self) -> int:
         """Words of one event."""
-        return len(self.conditions) + len(self.values) + len(self.keys) + len(self.hashed)
+        return len(self.conditions) + self.numbers + len(self.keys) + len(self.hashed)
 
 
 class RowTables(NamedTuple):
@@ -161,7 +168,7 @@ def _compile(
         types.append(
             (
                 *(before[0], len(steps), before[1], len(probed)),
-                *(len(program.conditions), len(program.values), program.width),
+                *(len(program.conditions), program.numbers, program.width),
             )
         )
     word = int.from_bytes(bytes.fromhex(digest), "little", signed=True)
@@ -223,27 +230,31 @@ def _program(
     mine = [bank.aggregate for bank in banks if bank.aggregate.event == event]
     conditions = list(dict.fromkeys(a.where for a in mine if a.where is not None))
     distinct = [a for a in mine if "distinct" in a.functions]
-    values = sorted({a.value for a in mine if a.value is not None and a not in distinct})
+    values = sorted({a.value for a in mine if a.value and a not in distinct and not a.histogram})
+    buckets = sorted({a.value for a in mine if a.value and a.histogram})
     keys = sorted({a.by for a in mine if a.by is not None})
     hashed = sorted({a.value for a in distinct if a.value is not None})
     words: list[tuple[str, str | None]] = [("where", text) for text in conditions]
-    words += [("value", field) for field in values] + [("key", field) for field in keys]
-    words += [("hash", field) for field in hashed]
+    words += [("value", field) for field in values] + [("bucket", field) for field in buckets]
+    words += [("key", field) for field in keys] + [("hash", field) for field in hashed]
     for bank in banks:
         aggregate = bank.aggregate
         if aggregate.event != event:
             continue
-        value = "hash" if aggregate in distinct else "value"
+        value: tuple[str, str | None] = ("hash" if aggregate in distinct else "value", aggregate.value)
+        key: tuple[str, str | None] = ("key", aggregate.by)
+        if aggregate.histogram:
+            value, key = ("value", None), ("bucket", aggregate.value)
         steps.append(
             (
                 bank.number,
                 -1 if aggregate.where is None else words.index(("where", aggregate.where)),
-                -1 if aggregate.value is None else words.index((value, aggregate.value)),
-                -1 if aggregate.by is None else words.index(("key", aggregate.by)),
+                -1 if value[1] is None else words.index(value),
+                -1 if key[1] is None else words.index(key),
             )
         )
     compiled = tuple(compile_expression(text, names) for text in conditions)
-    return Program(number, compiled, tuple(values), tuple(keys), tuple(hashed), probes)
+    return Program(number, compiled, tuple(values), tuple(keys), tuple(hashed), probes, tuple(buckets))
 
 
 def _row_tables(
