@@ -154,7 +154,7 @@ def weight(p: Plan, state: State) -> int:
     aggregates = {bank.aggregate.name: bank.aggregate for bank in p.banks}
     found = 0
     for cell in cells_of(p, state):
-        if cell.key or aggregates[cell.aggregate].by is None:
+        if cell.key or not aggregates[cell.aggregate].keyed:
             mine = weights_of(aggregates[cell.aggregate])
             found += mine.cell + mine.tile * (len(cell.tiles) + len(cell.sample))
             found += mine.interval * sum(map(len, cell.halves))
