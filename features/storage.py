@@ -107,8 +107,9 @@ def _definition(plan: Plan, bank: Bank) -> Any:
     row = plan.tables.banks[bank.number * at.BANK_COLUMNS : (bank.number + 1) * at.BANK_COLUMNS]
     shape = [int(each) for each in np.take(row, _SHAPE)]
     question = [aggregate.event, aggregate.value, aggregate.where, aggregate.by, aggregate.of]
-    buckets = [f"buckets of {GAMMA}"] if aggregate.histogram else []
-    return [FINENESS, question, spoken, aggregate.windows, aggregate.half_lives, shape, *buckets]
+    if aggregate.histogram:
+        question.append(f"in buckets of {GAMMA}")
+    return [FINENESS, question, spoken, aggregate.windows, aggregate.half_lives, shape]
 
 
 def _digest(definition: Any) -> str:
