@@ -129,7 +129,6 @@ def read_histograms(
         if banks[column + MATCH] != HISTOGRAM or banks[column + FEATURE_AT] == banks[column + FEATURES_END]:
             continue
         n, thin = int64(0), int64(0)
-        coming = came if added.first[bank] >= 0 else int64(0)
         while count:
             its, key_at = get(buf, place)
             if its > bank:
@@ -146,15 +145,13 @@ def read_histograms(
                 join_additions(added, bank, thin)
                 continue
             cell = buckets + (n + 1) * BUCKET
-            tiles = room_of(banks, bank, held_tiles(banks, buf, bank, payload), coming)
+            tiles = room_of(banks, bank, held_tiles(banks, buf, bank, payload), 0)
             if cell + size_of(banks, bank, tiles) > room:
                 return False
             load_cell(banks, words, cell, bank, key, tiles, buf, payload)
-            if coming:
-                add_recent(tables, added, words, cell, bank, key, degree)
             count_bucket(tables, words, cell, degree, at, words, buckets + n * BUCKET)
             n += 1
-        # Buckets that only recent events have, each put where it belongs.
+        # What recent events add counts beside what is settled, each bucket put where it belongs.
         number = added.first[bank]
         while number >= 0:
             addition = number * ADDITION
@@ -163,7 +160,7 @@ def read_histograms(
                 continue
             key = added.additions[addition + ADDED_KEY]
             cell = buckets + (n + 1) * BUCKET
-            tiles = room_of(banks, bank, 0, coming)
+            tiles = room_of(banks, bank, 0, came)
             if cell + size_of(banks, bank, tiles) > room:
                 return False
             begin_cell(banks, words, cell, bank, key, tiles)

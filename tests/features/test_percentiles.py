@@ -187,8 +187,9 @@ def test_merging_minds_the_bounds_and_commutes(
     both = merge(p, a, b)
     assert both.seal() == merge(p, b, a).seal()
     assert minded(p, both) == weight(p, both) <= p.playbook.memory_bytes
+    times = max(cell.thin for cell in cells_of(p, both))
     keys = [cell.key for cell in cells_of(p, both)]
-    assert keys == sorted(set(keys))
+    assert keys == sorted({joined(key, times) if key else 0 for key in keys})
     assert sum(sum(cell.ever) for cell in cells_of(p, both)) == len(one) + len(two)
 
 
