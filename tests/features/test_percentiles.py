@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from events.envelope import Event
 from features.anatomy import cells_of
+from features.convert import convert
 from features.fold import State, empty, fold_batch, merge, settled
 from features.kernel.buckets import BOUNDS, LEAST, MOST_JOINED, ZERO, buckets_of, joined, middle_of
 from features.kernel.layout import MISSING, MOST_RECENT
@@ -31,6 +32,15 @@ windows = ["7d", "28d"]
 ever = true
 unit = "USD"
 meaning = "what is paid at once"
+"""
+COUNTED = """
+[[aggregate]]
+name = "sales"
+event = "sale"
+functions = ["count"]
+windows = ["7d"]
+unit = "times"
+meaning = "how often"
 """
 GAMMA = 41 / 39
 NUMBERS = st.one_of(
@@ -220,6 +230,21 @@ def test_what_is_kept_is_that_of_any_percentile_of_the_value_and_of_nothing_else
     assert key(BASKET) == key(BASKET.replace('"p95"', '"p99"').replace("basket", "cart"))
     assert key(BASKET) != key(BASKET.replace('"p5", "p50", "p95"', '"count"'))
     assert key(BASKET) != key(BASKET.replace('"28d"', '"56d"'))
+
+
+def test_a_playbook_that_changes_carries_histograms_over_joined_ones_too() -> None:
+    p = bounded()
+    other = plan('memory = "1MB"' + BASKET.replace('"p5", "p50", "p95"', '"p95", "p7"') + COUNTED)
+    for bits in (8, 49):
+        state = folded(p, spread(3, 400, 40, bits))
+        joined_at_all = settled(p, state).flags & THINNED
+        assert bool(joined_at_all) == (bits == 49)
+        taken = State(convert(storage_of(p), other, state.seal()))
+        at = state.newest + 1
+        found = values(p, settled(p, state), at)
+        for name, value in values(other, taken, at).items():
+            assert name not in found or value == found[name], name
+        assert [cell.key for cell in cells_of(p, state)] == [cell.key for cell in cells_of(other, taken)]
 
 
 def test_a_constant_customer_reads_the_same_at_every_percentile() -> None:
