@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from events.envelope import Event
 from features.expression import Expression
 from features.given import Attributes, GivenRows, given_rows
+from features.kernel.buckets import buckets_of
 from features.kernel.layout import MISSING
 from features.kernel.trigger_layout import AskedTables
 from features.plan import Plan, Program
@@ -175,9 +176,10 @@ def words_of(program: Program, events: Sequence[Event]) -> NDArray[np.int64]:
         words[:, column] = _truths(condition, events)
         column += 1
     for field in program.values:
-        words[:, column] = [
-            MISSING if (value := event.fields.get(field)) is None else value for event in events
-        ]
+        words[:, column] = _numbers(events, field)
+        column += 1
+    for field in program.buckets:
+        words[:, column] = buckets_of(np.array(_numbers(events, field), dtype=np.int64))
         column += 1
     for field in (*program.keys, *program.hashed):
         words[:, column] = [
@@ -185,6 +187,10 @@ def words_of(program: Program, events: Sequence[Event]) -> NDArray[np.int64]:
         ]
         column += 1
     return words
+
+
+def _numbers(events: Sequence[Event], field: str) -> list[Any]:
+    return [MISSING if (value := event.fields.get(field)) is None else value for event in events]
 
 
 def _truths(condition: Expression, events: Sequence[Event]) -> Any:

@@ -15,6 +15,7 @@ from features.batch import FEW, Columnar, EventsOfType, hash_key, mark_of, words
 from features.expression import Expression
 from features.given import Attributes, GivenRows, given_columns, given_rows
 from features.kernel import log as kernel
+from features.kernel.buckets import buckets_of
 from features.kernel.log import FIRST_TEXT, NONE, NUMBER, OTHER, TEXT, TICK, TRUTH, UNREAD
 from features.plan import Plan, Program
 from features.plan_triggers import EVENT
@@ -280,7 +281,8 @@ class TypeColumns:
     def _is_plain(self) -> bool:
         """Whether every field holds what its uses take; else events are looked at one by one."""
         program = self.program
-        numbers = all(self._held[field] & _set(TEXT, OTHER) == 0 for field in program.values)
+        counted = (*program.values, *program.buckets)
+        numbers = all(self._held[field] & _set(TEXT, OTHER) == 0 for field in counted)
         texts = all(self._held[field] & ~_set(NONE, TEXT) == 0 for field in (*program.keys, *program.hashed))
         alike = all(
             held & _set(OTHER) == 0 and (not held & _set(NUMBER) or not held & _set(TEXT, TRUTH))
@@ -295,9 +297,12 @@ class TypeColumns:
         for condition in program.conditions:
             words[:, column] = self.truths(condition)
             column += 1
-        for field in (*program.values, *program.keys, *program.hashed):
+        for field in (*program.values, *program.buckets, *program.keys, *program.hashed):
             words[:, column] = self._values[self._fields[field]]
             column += 1
+        first = len(program.conditions) + len(program.values)
+        for column in range(first, first + len(program.buckets)):
+            words[:, column] = buckets_of(words[:, column])
         return words
 
     def _column(self, field: str) -> _Column:
@@ -356,7 +361,7 @@ def _set(*kinds: int) -> int:
 def _wanted(plan: Plan, kind: str, program: Program) -> list[str]:
     """The fields of a type that conditions, values and keys read, in the order in which they come."""
     names = {name for condition in program.conditions for name in condition.names}
-    names.update(program.values, program.keys, program.hashed)
+    names.update(program.values, program.buckets, program.keys, program.hashed)
     if program.given is not None:
         names |= program.given.fields
     declared = plan.playbook.contracts.types.get(kind)

@@ -28,9 +28,9 @@ LAYOUT = 4
 class Program(NamedTuple):
     """What is taken of one type of event: words for the compiled fold, in this order.
 
-    `conditions` first (1 or 0), then the numbers of the fields `values`, then the hashes of the fields
-    `keys`. `number` is the row of the type in the plan's tables; `given` is what triggers are given of it,
-    None when it concerns none.
+    `conditions` first (1 or 0), then the numbers of the fields `values`, the buckets that those of the fields
+    `buckets` are in, then the hashes of the fields `keys` and `hashed`. `number` is the row of the type in
+    the plan's tables; `given` is what triggers are given of it, None when it concerns none.
     """
 
     number: int
@@ -39,11 +39,17 @@ class Program(NamedTuple):
     keys: tuple[str, ...]
     hashed: tuple[str, ...]
     given: Given | None
+    buckets: tuple[str, ...] = ()
+
+    @property
+    def numbers(self) -> int:
+        """How many of the words are numbers, or buckets of them."""
+        return len(self.values) + len(self.buckets)
 
     @property
     def width(self) -> int:
         """Words of one event."""
-        return len(self.conditions) + len(self.values) + len(self.keys) + len(self.hashed)
+        return len(self.conditions) + self.numbers + len(self.keys) + len(self.hashed)
 
 
 class RowTables(NamedTuple):
@@ -159,7 +165,7 @@ def _compile(
         before = len(steps)
         programs[event] = _program(playbook, event, banks, len(programs), steps, triggers.given.get(event))
         program = programs[event]
-        types.append((before, len(steps), len(program.conditions), len(program.values), program.width))
+        types.append((before, len(steps), len(program.conditions), program.numbers, program.width))
     word = int.from_bytes(bytes.fromhex(digest), "little", signed=True)
     widest = max((program.width for program in programs.values()), default=0)
     # Ids of events are remembered of a customer: everybody's of a day would be too many.
@@ -207,27 +213,31 @@ def _program(
     mine = [bank.aggregate for bank in banks if bank.aggregate.event == event]
     conditions = list(dict.fromkeys(a.where for a in mine if a.where is not None))
     distinct = [a for a in mine if "distinct" in a.functions]
-    values = sorted({a.value for a in mine if a.value is not None and a not in distinct})
+    values = sorted({a.value for a in mine if a.value and a not in distinct and not a.histogram})
+    buckets = sorted({a.value for a in mine if a.value and a.histogram})
     keys = sorted({a.by for a in mine if a.by is not None})
     hashed = sorted({a.value for a in distinct if a.value is not None})
     words: list[tuple[str, str | None]] = [("where", text) for text in conditions]
-    words += [("value", field) for field in values] + [("key", field) for field in keys]
-    words += [("hash", field) for field in hashed]
+    words += [("value", field) for field in values] + [("bucket", field) for field in buckets]
+    words += [("key", field) for field in keys] + [("hash", field) for field in hashed]
     for bank in banks:
         aggregate = bank.aggregate
         if aggregate.event != event:
             continue
-        value = "hash" if aggregate in distinct else "value"
+        value: tuple[str, str | None] = ("hash" if aggregate in distinct else "value", aggregate.value)
+        key: tuple[str, str | None] = ("key", aggregate.by)
+        if aggregate.histogram:
+            value, key = ("value", None), ("bucket", aggregate.value)
         steps.append(
             (
                 bank.number,
                 -1 if aggregate.where is None else words.index(("where", aggregate.where)),
-                -1 if aggregate.value is None else words.index((value, aggregate.value)),
-                -1 if aggregate.by is None else words.index(("key", aggregate.by)),
+                -1 if value[1] is None else words.index(value),
+                -1 if key[1] is None else words.index(key),
             )
         )
     compiled = tuple(compile_expression(text, names) for text in conditions)
-    return Program(number, compiled, tuple(values), tuple(keys), tuple(hashed), given)
+    return Program(number, compiled, tuple(values), tuple(keys), tuple(hashed), given, tuple(buckets))
 
 
 def _row_tables(

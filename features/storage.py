@@ -15,6 +15,7 @@ import numpy as np
 
 from features.bank import FINENESS, Bank
 from features.kernel import layout as at
+from features.kernel.buckets import GAMMA
 from features.plan import LAYOUT, Plan
 from features.settle import Settling
 
@@ -111,6 +112,8 @@ def _definition(plan: Plan, bank: Bank) -> Any:
     row = plan.tables.banks[bank.number * at.BANK_COLUMNS : (bank.number + 1) * at.BANK_COLUMNS]
     shape = [int(each) for each in np.take(row, _SHAPE)]
     question = [aggregate.event, aggregate.value, aggregate.where, aggregate.by, aggregate.of]
+    if aggregate.histogram:
+        question.append(f"in buckets of {GAMMA}")
     return [FINENESS, question, spoken, aggregate.windows, aggregate.half_lives, shape]
 
 

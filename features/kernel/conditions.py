@@ -12,9 +12,12 @@ from features.kernel.layout import (
     FEATURE_AT,
     FEATURE_COLUMNS,
     FEATURES_END,
+    HISTOGRAM,
+    MATCH,
     MISSING,
     OUT,
 )
+from features.kernel.percentiles import read_percentiles
 from features.kernel.reading import DAY, read_cell
 from features.kernel.sample import kept_at
 from features.kernel.scratch import DEGREE, FULL, NEWEST, Read, Scratch, Tables
@@ -105,6 +108,7 @@ def read_part(
     if remembers.bank_stamps[bank] != stamp or remembers.bank_keys[bank] != key:
         remembers.bank_stamps[bank], remembers.bank_keys[bank] = stamp, key
         defaults = watching.crossed_defaults if keyed else opened.read.defaults
+        histogram = banks[bank * BANK_COLUMNS + MATCH] == HISTOGRAM
         found = find(scratch.cells, scratch.lists, bank, key)
         thin = scratch.lists[bank * INDEX + THIN] if keyed else int64(0)
         gone = found < 0 or scratch.cells[found * ENTRY + SLOT] == GONE
@@ -113,7 +117,11 @@ def read_part(
         for feature in range(first, last):
             each = features[feature * FEATURE_COLUMNS + OUT]
             out[each] = np.nan if let_go else defaults[each]
-        if not gone:
+        if histogram:
+            read_percentiles(
+                opened.tables, opened.read, scratch, opened.buf, bank, opened.coming, now[NEWEST] + 1
+            )
+        elif not gone:
             if scratch.cells[found * ENTRY + SLOT] == AWAY:
                 load_entry(opened.tables, scratch, opened.buf, found, opened.coming)
                 if now[FULL]:

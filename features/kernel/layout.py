@@ -20,14 +20,19 @@ FEATURE_AT, FEATURES_END = 14, 15
 WEIGHT_CELL, WEIGHT_TILE, WEIGHT_HALF = 16, 17, 18
 """Bytes at most of a cell without tiles, of a tile, of an interval of a half-life."""
 MATCH = 19
-"""Number of the attribute of offers that picks the key; -1 for none."""
+"""Number of the attribute of offers that picks the key; -1 for none, or `HISTOGRAM`."""
 PROBED = 20
 """Whether triggers read it just after an event."""
 BANK_COLUMNS = 21
 
+HISTOGRAM = -2
+"""The keys are those of `features.kernel.buckets`, and no offer picks one."""
+
 # Columns of `features`: what is computed, over what, which of them, and the column of the row it goes to.
 FUNCTION, SPAN, NUMBER, OUT = 0, 1, 2, 3
 COUNT, SUM, MEAN, MIN, MAX, LAST_VALUE, SINCE_LAST, SINCE_FIRST, DISTINCT = range(9)
+PERCENTILE = 100
+"""From 101 on, the percentiles from the first to the ninety-ninth."""
 WINDOW, HALF_LIFE, ALL_TIME, MOMENT = range(4)
 
 FEATURE_COLUMNS = 4
