@@ -38,6 +38,7 @@ def check_condition(table: Table, key: str, text: str, names: Mapping[str, Kind]
                 error.expected,
                 error.found,
                 error.hint,
+                error.excerpt,
             )
         )
         return

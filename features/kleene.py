@@ -32,7 +32,8 @@ class Node(NamedTuple):
     """A compiled part of an expression; `kind` is number, category or boolean.
 
     `op` says what it does with its `parts`, `value` what it is itself: of a constant the value, of a name the
-    name, of `in` the values after it. Two nodes that say the same are told by `same_as`.
+    name, of `in` the values after it. Two nodes that say the same are told by `same_as`. `span` is where it
+    is written: text[span[0]:span[1]].
     """
 
     kind: Kind
@@ -41,6 +42,7 @@ class Node(NamedTuple):
     op: str = "constant"
     parts: tuple["Node", ...] = ()
     value: Any = None
+    span: tuple[int, int] = (0, 0)
 
     @property
     def same_as(self) -> tuple[Any, ...]:
