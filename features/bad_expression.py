@@ -5,7 +5,7 @@ import unicodedata
 WIDTH = 72
 """Columns of an excerpt: of a longer expression only what stands around the place is shown."""
 
-LONGEST_FOUND = 80
+LONGEST_FOUND = 140
 """Characters that are quoted of what was found."""
 
 

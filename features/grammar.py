@@ -28,6 +28,15 @@ _OTHERWISE = tuple(
 )
 
 
+class _Parser(CELParser):
+    """CEL's parser; it leaves true and false where they stand, so that faults of theirs have a place."""
+
+    @staticmethod
+    def ambiguous_literals(t: Token) -> Token:
+        """True and false are written like names."""
+        return Token.new_borrow_pos("BOOL_LIT", t.value, t) if t.value in ("true", "false") else t
+
+
 def parse(text: str) -> Any:
     """The syntax tree of the text.
 
@@ -38,7 +47,7 @@ def parse(text: str) -> Any:
         raise BadExpression(text, LONGEST + 1, f"at most {LONGEST} characters", str(len(text)), hint)
     check_quotes(text)
     try:
-        return CELParser().parse(text)
+        return _Parser().parse(text)
     except CELParseError as error:
         raise _unreadable(text, error) from None
 

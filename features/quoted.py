@@ -1,7 +1,7 @@
 """The texts in an expression: whole before the parser sees them, and read by the rules that are told.
 
 The parser's own pattern for texts tries every way to read a backslash once a text is not closed, in a time
-that doubles with each: 24 of them are seconds, 50 are for ever. So quotes are matched here first, in one pass.
+that doubles with each: 24 of them are seconds, 50 for ever. So quotes are matched here first, in one pass.
 """
 
 import re
