@@ -59,6 +59,12 @@ def ranges_of(features: Iterable[Feature]) -> dict[str, Held]:
     return {name: Held(_bounds(feature, known)) for name, feature in known.items()}
 
 
+def numbers(held: Held) -> Spans:
+    """What is held, of a name that holds numbers."""
+    assert not isinstance(held.known, Texts)
+    return held.known
+
+
 def met(left: Known, right: Known) -> Known:
     """What both hold."""
     if isinstance(left, Texts) or isinstance(right, Texts):
