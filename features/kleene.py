@@ -90,6 +90,8 @@ def name(key: str, kind: Kind) -> Node:
             unknown: Any = np.isnan(value)
         elif value.dtype.kind == "O":
             unknown = np.asarray((value == np.array(None)) | (value != value), dtype=bool)
+            if kind == "boolean":
+                value = value.astype(bool)  # None and true would be None, which is not false
         else:
             unknown = False
         return (value / scale if scale > 1 else value), unknown

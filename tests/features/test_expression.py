@@ -174,6 +174,14 @@ def test_any_text_compiles_or_is_refused(text: str) -> None:
         compile_expression(text, {"a": "number", "b": "boolean"})
 
 
+def test_what_is_false_in_spite_of_an_unknown_is_false_in_arrays_too() -> None:
+    expression = compile_expression("(open && event.paid) == false", NAMES)
+    columns = {"open": np.array([None, True], dtype=object), "event.paid": np.array([False, None], dtype=object)}
+    values, unknown = expression.evaluate(columns)
+    assert values.tolist() == [True, False]
+    assert unknown.tolist() == [False, True]
+
+
 def test_names_are_the_ones_read_and_constants_need_none() -> None:
     assert compile_expression("a > 1 && offer.kind == 'x'", NAMES).names == ("a", "offer.kind")
     assert compile_expression("1 > 2", NAMES).names == ()
