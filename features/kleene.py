@@ -65,6 +65,8 @@ def constant(kind: Kind, value: Any) -> Node:
 def name(key: str, kind: Kind) -> Node:
     """A value of the environment."""
     scale = DECIMAL if kind == "decimal" else 1
+    # What stands for an unknown is of the kind too: arrays hold one kind.
+    blank = {"category": "", "boolean": False}.get(kind, 0)
 
     def one(env: Env) -> Any:
         value = env.get(key)
@@ -81,10 +83,10 @@ def name(key: str, kind: Kind) -> Node:
     def many(env: Env) -> Many:
         value = env.get(key)
         if value is None:
-            return 0, True
+            return blank, True
         if not isinstance(value, np.ndarray):
             if value != value:
-                return 0, True
+                return blank, True
             return (value / scale if scale > 1 else value), False
         if value.dtype.kind == "f":
             unknown: Any = np.isnan(value)

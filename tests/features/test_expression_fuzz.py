@@ -75,7 +75,9 @@ def valid(rng: random.Random, kind: str, depth: int) -> str:
     if pick < 0.5:
         return f"is_missing({valid(rng, rng.choice(['number', 'category', 'boolean']), deeper)})"
     if pick < 0.58:
-        return rng.choice(["(a in [1, -2.5, 0x3])", "(k in ['x', 'y'])", "(open in [true])", "(event.kind in [''])"])
+        return rng.choice(
+            ["(a in [1, -2.5, 0x3])", "(k in ['x', 'y'])", "(open in [true])", "(event.kind in [''])"]
+        )
     of = rng.choice(["number", "number", "number", "category", "boolean"])
     signs = ["<", "<=", ">", ">=", "==", "!="] if of == "number" else ["==", "!="]
     return f"({valid(rng, of, deeper)} {rng.choice(signs)} {valid(rng, of, deeper)})"
@@ -144,7 +146,7 @@ class Recorded(dict[str, Any]):
 
 def row(rng: random.Random) -> Recorded:
     found = Recorded()
-    for name in READ:
+    for name in sorted(READ):
         kind = NAMES.get(name, "number")
         pool: Mapping[str, list[Any]] = {
             "number": [0.0, 1.0, -3.0, 2.5, 1e15, 1e300, -0.5],
@@ -171,14 +173,26 @@ def columns(rows: list[Recorded]) -> dict[str, np.ndarray]:
 def agree(expression: Expression, rng: random.Random) -> None:
     """Both evaluations say the same, of what they may read, and what was called possible."""
     rows = [row(rng) for _ in range(4)]
+    for name in rng.sample(sorted(READ), 3):  # as a customer's value beside those of the offers
+        for each in rows[1:]:
+            each[name] = rows[0][name]
     with np.errstate(all="ignore"):
         values, unknown = (np.broadcast_to(each, len(rows)) for each in expression.evaluate(columns(rows)))
+        mixed = {
+            name: rows[0][name] if len({repr(each[name]) for each in rows}) == 1 else column
+            for name, column in columns(rows).items()
+        }
+        also, unsure = (np.broadcast_to(each, len(rows)) for each in expression.evaluate(mixed))
+        alone = [expression.evaluate(each) for each in rows]
     told = outcomes(expression.tree, {}) if expression.kind == "boolean" else None
     for n, each in enumerate(rows):
         one = expression.one(each)
         many = None if unknown[n] else values[n]
         assert (one is None) == (many is None), (expression.text, dict(each), one, many)
         assert one == many, (expression.text, dict(each), one, many)
+        assert (None if unsure[n] else also[n]) == one, (expression.text, dict(each), one, also[n])
+        single, lacking = alone[n]
+        assert (None if lacking else single) == one, (expression.text, dict(each), one, single, lacking)
         assert each.asked <= set(expression.names) <= READ
         assert told is None or one in told, (expression.text, dict(each), one, told)
     if told is not None:
