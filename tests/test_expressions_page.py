@@ -123,5 +123,17 @@ def test_the_printed_fault(tmp_path: Path) -> None:
     assert str(PlaybookRefused(faults)).replace(f"{tmp_path}/", "") == printed.rstrip("\n")
 
 
+def test_the_foregone_is_noted_at_its_place(tmp_path: Path) -> None:
+    (tmp_path / "triggers.toml").write_text('[[trigger]]\nwhen = "event.member && visits_count_7d < 0"\n')
+    faults: list[Fault] = []
+    (table,) = File(tmp_path, "triggers.toml", faults).tables("trigger")
+    ranges = {"visits_count_7d": Held(spans.between(0, math.inf))}
+    assert check_condition(table, "when", table.text("when"), KINDS) is not None
+    assert check_condition(table, "when", table.text("when"), KINDS, ranges) is None
+    (fault,) = faults
+    assert fault.place == "line 2: [[trigger]].when, character 17"
+    assert fault.excerpt.splitlines()[1] == " " * 16 + "^"
+
+
 def test_the_bounds_are_those_of_the_code() -> None:
     assert f"{LONGEST:,} characters; {DEEPEST} levels" in PAGE

@@ -152,6 +152,8 @@ def test_unknown_is_unknown(text: str, expected: bool | None) -> None:
         ("kind not in ['x']", 6, r"write !\(x in \[..\]\)"),
         ("a is missing", 3, r"write is_missing\(x\)"),
         ("kind == '\\q'", 10, "expected an escape of a character"),
+        ("kind == '\\ud800'", 10, "expected an escape of a character"),
+        ("a > true", 5, "expected a number, found true, a boolean"),
         ("kind == 'a\\x00'", 11, "expected an escape of a character"),
         ("kind == 'a\x07b'", 11, "found U\\+0007; write it as"),
         ("kind == 'x' &&\r\n\x0b ope", 17, "found �"),
@@ -176,8 +178,8 @@ def test_any_text_compiles_or_is_refused(text: str) -> None:
 
 def test_what_is_false_in_spite_of_an_unknown_is_false_in_arrays_too() -> None:
     expression = compile_expression("(open && event.paid) == false", NAMES)
-    columns = {"open": np.array([None, True], dtype=object), "event.paid": np.array([False, None], dtype=object)}
-    values, unknown = expression.evaluate(columns)
+    opened, paid = np.array([None, True], dtype=object), np.array([False, None], dtype=object)
+    values, unknown = expression.evaluate({"open": opened, "event.paid": paid})
     assert values.tolist() == [True, False]
     assert unknown.tolist() == [False, True]
 
