@@ -33,7 +33,7 @@ READ = {name for name, kind in NAMES.items() if kind != "family"} | {
 NUMBERS = ["a", "spend_sum_30d", "price", "spend_by_kind[event.kind]", "spend_by_kind[k]", "0", "1", "2.5"]
 NUMBERS += ["-3", "1e3", "0x10", "7u", "9007199254740993", "12345678901234567890123", "1e299", ".5"]
 LONGEST_TAKES = 2.0
-"""Seconds that one may take, compiled and judged, on a busy machine; most take a millisecond."""
+"""CPU seconds that one may take, compiled, judged and evaluated; most take milliseconds."""
 
 HOSTILE = [
     "__class__", ".__class__.__mro__", "__import__('os').system('true')", "().__class__", "eval('1')",
@@ -218,7 +218,7 @@ def run(seed: int, count: int) -> tuple[int, float]:
             text = mutated(rng, text)
         elif n % 3 == 2:
             text = soup(rng)
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             expression = compile_expression(text, NAMES)
         except BadExpression as error:
@@ -229,7 +229,7 @@ def run(seed: int, count: int) -> tuple[int, float]:
             understood += 1
             agree(expression, rng)
             names_in(text)
-        longest = max(longest, time.perf_counter() - start)
+        longest = max(longest, time.process_time() - start)
         assert longest < LONGEST_TAKES, (longest, text)
     return understood, longest
 
@@ -243,12 +243,12 @@ def test_nothing_crashes_hangs_or_escapes(seed: int) -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(3_600)
 def test_a_hundred_thousand_do_not_either() -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     results = [run(seed, 10_000) for seed in range(100, 110)]
-    took = time.perf_counter() - start
+    took = time.process_time() - start
     understood, longest = sum(each[0] for each in results), max(each[1] for each in results)
     print(
-        f"100,000 expressions in {took:.0f} s, {understood:,} understood, the longest {longest * 1e3:.0f} ms"
+        f"100,000 expressions in {took:.0f} CPU s, {understood:,} understood, the longest {longest * 1e3:.0f} ms"
     )
     assert understood > 33_000
 
@@ -274,8 +274,8 @@ def test_a_hundred_thousand_do_not_either() -> None:
     ],
 )
 def test_hostile_ones_are_refused_at_once(text: str, place: int | None) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(BadExpression) as caught:
         compile_expression(text, NAMES)
-    assert time.perf_counter() - start < LONGEST_TAKES
+    assert time.process_time() - start < LONGEST_TAKES
     assert place is None or caught.value.at == place, caught.value
