@@ -195,6 +195,12 @@ def test_an_event_that_has_helped_to_fire_is_used_up_and_so_are_those_like_it() 
     assert causes([*log, *bought, sale(6, NOON + 6, 1, "b")], "looked_and_bought") == ["4", "6"]
 
 
+def test_an_event_that_helped_where_nothing_could_fire_helps_again() -> None:
+    paid = [(0, 6), (1, 1), (2, 6), (3, 1), (1 + 2 * STEP, 1)]
+    log = [sale(number, NOON + at, amount) for number, (at, amount) in enumerate(paid)]
+    assert causes(log, "dear_then_cheap") == ["1", "4"]
+
+
 def test_a_sequence_is_of_what_was_read_before_and_happened_before() -> None:
     looked, end = look(1, NOON), NOON + 2 * STEP
     assert causes([looked, sale(2, end)], "looked_and_bought") == ["2"]

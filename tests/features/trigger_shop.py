@@ -164,6 +164,7 @@ meaning = "among sales"
 on = "sale"
 when = "event.amount < 5"
 after = { event = "sale", within = "30m", when = "event.amount >= 5" }
+cooldown = "20m"
 
 [[trigger]]
 name = "called_and_back"
@@ -242,6 +243,13 @@ from = "2017-07-14T03:20Z"
 until = "2017-07-14T05:00Z"
 
 [[trigger]]
+name = "looked_in_hours"
+meaning = "each look within the hour"
+on = "look"
+from = "2017-07-14T03:00Z"
+until = "2017-07-14T04:00Z"
+
+[[trigger]]
 name = "dear_lately"
 meaning = "a call of one whom a trigger has seen"
 on = "call"
@@ -302,7 +310,7 @@ def shop_logs(draw: st.DrawFn, longest: int = 40) -> Sequence[Event | Tick]:
     log: list[Event | Tick] = []
     now, tick, paces = NOON, NOON, draw(PACES)
     kinds = st.sampled_from([None, "a", "a", "a", "b"])
-    what = st.sampled_from(draw(st.sampled_from(["sssslcpttr", "slllltttc", "scccltt", "ssslllcccr"])))
+    what = st.sampled_from(draw(st.sampled_from(["sssslcpttr", "slllltttc", "scccltt", "sslllcr", "llllslcct"])))
     for number in range(draw(st.integers(0, longest))):
         now += STEP * draw(st.sampled_from(paces))
         late = STEP * draw(st.sampled_from([0, 0, 0, 0, 1, 2, 3, 5, 20]))
@@ -322,4 +330,4 @@ def shop_logs(draw: st.DrawFn, longest: int = 40) -> Sequence[Event | Tick]:
             case "r" if log:
                 again = draw(st.sampled_from(log))
                 log += [again] if isinstance(again, Event) else []
-    return [*log, Tick(tick + DAY)] if draw(st.booleans()) else log
+    return [*log, Tick(tick + DAY)] if draw(st.integers(0, 3)) else log
