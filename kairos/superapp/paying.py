@@ -98,7 +98,7 @@ def _income(person: Person, diary: Diary, number: int, day: date, start: int) ->
     if day.day == person.payday and number < person.unpaid_from:
         amount = round(person.salary * person.rng.uniform(0.98, 1.05), 2)
         _top_up(person, diary, "salary", amount, start + person.rng.uniform(2, 9) * HOUR)
-    elif person.balance < 120 and person.chance(0.25):
+    elif person.balance < 120 and person.chance(0.4):
         source = person.rng.choice(("bank", "bank", "bank", "cash", "friend"))
         amount = float(person.rng.choice((100, 200, 400)))
         _top_up(person, diary, source, amount, start + person.rng.uniform(9, 20) * HOUR)
