@@ -1,6 +1,7 @@
 """The super-app's simulated customers: the same for the same seed, and good citizens of their playbook."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -120,3 +121,15 @@ def test_what_happens_is_what_the_playbook_speaks_of(lived: list[Published], con
     assert merchants <= {(kind, name) for kind, names in world.MERCHANTS.items() for name in names}
     assert genres == set(world.GENRES)
     assert categories == set(world.CATEGORIES)
+
+
+def test_its_page_shows_the_triggers_as_they_are() -> None:
+    page = (world.FOLDER.parents[1] / "docs" / "superapp.md").read_text()
+    triggers = (world.FOLDER / "triggers.toml").read_text()
+    shown = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert len(shown) == 3
+    assert all(each in triggers for each in shown)
+    declared = set(re.findall(r'^name = "(\w+)"', triggers, re.MULTILINE))
+    rows = page.split("| to see | read |")[1].split("\n\n")[0]
+    assert set(re.findall(r"`(\w+)`", rows)) <= declared
+    assert {"1,000 features", "60 moments"} <= set(re.findall(r"1,000 features|60 moments", page))
