@@ -3,7 +3,7 @@
 import signal
 import sys
 import threading
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 from types import FrameType
 
@@ -99,6 +99,7 @@ def _simulate(stack: Stack, customers: int, pace_s: float, stop: threading.Event
     """Feed simulated customers' events until their days are over, or the stop; a line a day."""
     from kairos.superapp.life import REGISTER, write_register
     from kairos.superapp.simulation import DAYS, SEED, STEPS_A_DAY, Simulation
+    from kairos.superapp.world import TIMEZONE
 
     s = stack.settings
     place = s.run_dir / "simulation.json"
@@ -111,10 +112,9 @@ def _simulate(stack: Stack, customers: int, pace_s: float, stop: threading.Event
         stack.check()
         if number % STEPS_A_DAY == 0:
             counts = ", ".join(f"{count(bus, topic):,} {said}" for topic, said in _COUNTED.items())
-            until = datetime.fromtimestamp(fed.until / 1000, UTC)
-            console.print(
-                f"  until {until:%a %d %b %H:%M} UTC: {fed.published:,} events, {counts}", highlight=False
-            )
+            day = datetime.fromtimestamp(fed.until / 1000 - 1, TIMEZONE)
+            told = f"  {day:%a %d %b}: {fed.published:,} events so far, {counts}"
+            console.print(told, highlight=False, soft_wrap=True)
         if stop.wait(pace_s / STEPS_A_DAY):
             break
     else:
