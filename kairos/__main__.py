@@ -33,7 +33,7 @@ def up(settings: Settings, args: argparse.Namespace) -> int:
     """Run the whole stack on this machine until Ctrl-C; a second start goes on where it stopped."""
     from kairos.up import run
 
-    return run(settings, kafka=args.bus == "kafka")
+    return run(settings, kafka=args.bus == "kafka", simulate=args.simulate, pace_s=args.pace)
 
 
 def demo(settings: Settings, args: argparse.Namespace) -> int:
@@ -217,7 +217,18 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--folder", type=Path, default=Path("var/demo"), help="where the report goes")
     sub.add_argument("--keep", action="store_true", help="then keep the stack up until Ctrl-C")
     choose_bus(sub)
-    choose_bus(add(up))
+    sub = add(up)
+    sub.add_argument(
+        "--simulate", type=_positive, metavar="N", help="feed the events of N simulated customers (superapp)"
+    )
+    sub.add_argument(
+        "--pace",
+        type=_positive,
+        default=20,
+        metavar="S",
+        help="seconds that a simulated day takes (default 20)",
+    )
+    choose_bus(sub)
     add(intake)
     sub = add(behaviour)
     sub.add_argument("--worker", type=_worker, default="0/1", metavar="I/N", help="share the partitions")
