@@ -106,7 +106,8 @@ def read(folder: Path) -> tuple[Playbook, list[Fault]]:
     tables = file.tables("trigger")
     shared = names_of_everybody(aggregates, ratios)
     names = _spoken_of(tables, (*visible, *ratios), attributes) if known else None
-    speaks = Known(contracts, names, shared, _zone(timezone))
+    row = {each.name: each for each in _row_of(aggregates, ratios, tables, freshness)}
+    speaks = Known(contracts, names, shared, _zone(timezone), row)
     triggers = [read_trigger(table, speaks) for table in tables]
     _unique("trigger", tables)
     _clashing(tables, triggers, {*named, *(aggregate.name for aggregate in aggregates)})
@@ -188,6 +189,18 @@ def _spoken_of(
         if isinstance(trigger.raw.get("name"), str):
             names |= dict.fromkeys(fired_names(trigger.raw["name"]), "number")
     return names
+
+
+def _row_of(
+    aggregates: Iterable[Aggregate], ratios: Iterable[Feature], triggers: Iterable[Table], freshness: int
+) -> Iterable[Feature]:
+    """The features of a customer, hidden ones too, and those of triggers that are yet to be read."""
+    for aggregate in aggregates:
+        yield from stored(aggregate)
+        yield from expand(aggregate)
+    yield from ratios
+    names = [table.raw["name"] for table in triggers if isinstance(table.raw.get("name"), str)]
+    yield from fired_features([Trigger(name, "", ()) for name in names], freshness)
 
 
 def _zone(name: str) -> ZoneInfo:

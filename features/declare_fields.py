@@ -39,8 +39,8 @@ def check_condition(
 ) -> Expression | None:
     """The condition at `key`; None when it has a fault, which is noted at its character.
 
-    With `ranges`, what its names may hold, one that can never or always be true is a fault too. `any_kind`: any
-    expression will do.
+    With `ranges`, what its names may hold, one that can never or always be true is a fault too. `any_kind`:
+    any expression will do.
     """
     try:
         condition = compile_expression(text, names)

@@ -8,9 +8,13 @@ from zoneinfo import ZoneInfo
 from events.contract import Contracts
 from events.faults import did_you_mean
 from features.declare_fields import check_condition, event_names
+from features.expression import compile_expression
+from features.feature import Feature
 from features.grammar import BadExpression, names_in
 from features.kleene import Kind
+from features.ranges import Ranges, ranges_of
 from features.table import Table
+from features.time_alone import turns_true_by_time
 from features.trigger import Step, Trigger
 
 MOST_PAYLOAD = 32
@@ -23,13 +27,20 @@ class Known(NamedTuple):
     """What a trigger may speak of: events, features of a customer and families with kinds, attributes.
 
     `features` is None when their file cannot be read: then conditions are not checked. Those that are
-    `shared` count over everybody, which no trigger can watch.
+    `shared` count over everybody, which no trigger can watch. `row` are the
+    features of the customer's row by name.
     """
 
     contracts: Contracts
     features: Mapping[str, Kind] | None
     shared: Collection[str]
     timezone: ZoneInfo
+    row: Mapping[str, Feature]
+
+    @property
+    def ranges(self) -> Ranges:
+        """What names of conditions may hold."""
+        return ranges_of(self.row.values())
 
     def names(self, events: Collection[str]) -> dict[str, Kind] | None:
         """Names of a condition about one of these events; its fields are those that all of them have."""
@@ -110,9 +121,7 @@ def _condition(table: Table, key: str, names: Mapping[str, Kind] | None, known: 
             expected = "features of a customer, as a trigger watches one customer at a time"
             table.fault(key, expected, f"{name}, counted over everybody", "ask it in a rule of offers.toml")
             return None
-        before = len(table.faults)
-        check_condition(table, key, text, names)
-        if len(table.faults) > before:
+        if check_condition(table, key, text, names, known.ranges) is None:
             return None
     return text if names is not None else None
 
@@ -191,9 +200,7 @@ def _payload(
         if shared:
             inner.fault(key, "features of a customer", f"{shared[0]}, counted over everybody")
             continue
-        before = len(inner.faults)
-        check_condition(inner, key, text, names, any_kind=True)
-        if len(inner.faults) == before:
+        if check_condition(inner, key, text, names, any_kind=True) is not None:
             entries.append((key, text))
     inner.done()
     return tuple(entries)
@@ -215,6 +222,8 @@ def _agree(table: Table, trigger: Trigger, known: Known) -> None:
             table.fault("wake", "when beside it, the condition that time may make true", "nothing")
         elif trigger.when is not None and not reads:
             table.fault("wake", "a feature in when, as fields of an event do not change", trigger.when)
+    elif trigger.when is not None and reads and not others:
+        _ask_to_wake(table, trigger, known)
     if trigger.nth is not None:
         if len(trigger.on) != 1:
             table.fault("nth", "one type of event in on, which it counts", f"{len(trigger.on) or 'every'}")
@@ -224,3 +233,15 @@ def _agree(table: Table, trigger: Trigger, known: Known) -> None:
             table.fault("nth", expected, trigger.when, hint)
         if trigger.repeats:
             table.fault("repeats", "no nth beside it", "both")
+
+
+def _ask_to_wake(table: Table, trigger: Trigger, known: Known) -> None:
+    """Note a condition that time alone can make true, when nobody has said whether to look then."""
+    names = known.names(trigger.on)
+    if names is None or trigger.when is None:
+        return
+    part = turns_true_by_time(compile_expression(trigger.when, names), known.row)
+    if part is not None:
+        expected = 'wake = "30d" or so beside it, or wake = "never" to look after events only'
+        found = f"{part}, which time alone can make true"
+        table.fault("wake", expected, found, "wake says how long after an event to look again")
