@@ -266,11 +266,17 @@ default = 0
 
 
 def playbook(
-    aggregates: str = AGGREGATES, triggers: str = "", *, lateness: str = "400d", events: str = EVENTS
+    aggregates: str = AGGREGATES,
+    triggers: str = "",
+    *,
+    lateness: str = "400d",
+    events: str = EVENTS,
+    wakes: int = 16,
 ) -> Path:
     """Write a playbook and say where."""
     folder = Path(mkdtemp())
-    (folder / "playbook.toml").write_text(f'name = "small"\nlateness = "{lateness}"\n{aggregates}')
+    top = f'name = "small"\nlateness = "{lateness}"\nwakes = {wakes}\n'
+    (folder / "playbook.toml").write_text(top + aggregates)
     (folder / "events.toml").write_text(events)
     (folder / "triggers.toml").write_text(triggers)
     return folder
@@ -278,10 +284,15 @@ def playbook(
 
 @cache
 def plan(
-    aggregates: str = AGGREGATES, triggers: str = "", lateness: str = "400d", events: str = EVENTS
+    aggregates: str = AGGREGATES,
+    triggers: str = "",
+    lateness: str = "400d",
+    events: str = EVENTS,
+    wakes: int = 16,
 ) -> Plan:
     """The plan of such a playbook."""
-    return compile_plan(load(playbook(aggregates, triggers, lateness=lateness, events=events)))
+    folder = playbook(aggregates, triggers, lateness=lateness, events=events, wakes=wakes)
+    return compile_plan(load(folder))
 
 
 def rich(triggers: str = "") -> Plan:
