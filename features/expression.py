@@ -2,12 +2,12 @@
 
 The language: names, numbers, texts, true and false; `&& || !`, `== != < <= > >=`, `+ - * / %`, `in [..]`,
 `c ? a : b`, `is_missing(x)`, `coalesce(a, b, ...)`, `family[event.field]`. Missing values are unknown, and
-what depends on one is unknown too: nothing substitutes silently. Everything is typed when it is compiled, and
-nothing can loop.
+what depends on one is unknown too: nothing substitutes silently. Everything is typed when it is compiled,
+and nothing can loop. `docs/expressions.md` tells it to people.
 """
 
-import ast
 import operator
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from events.faults import did_you_mean
 from features import kleene
 from features.grammar import BadExpression, descend, dotted, parse
 from features.kleene import Env, Kind, Node
+from features.quoted import read_quoted
 
 __all__ = ["BadExpression", "Expression", "Kind", "compile_expression"]
 
@@ -39,6 +40,13 @@ _COMPUTE: Mapping[str, Callable[[Any, Any], Any]] = {
     "multiplication_mod": operator.mod,
 }
 _FUNCTIONS = ("is_missing", "coalesce")
+_CALLS = "the functions are is_missing(x) and coalesce(a, b, ...)"
+_HINTS = {
+    "member_dot_arg": _CALLS,
+    "dot_ident_arg": _CALLS,
+    "list_lit": "a list stands behind in, as in store in ['7', '8']",
+    "dot_ident": "a name begins with a letter",
+}
 
 
 class Expression(NamedTuple):
@@ -81,7 +89,7 @@ def compile_expression(text: str, names: Mapping[str, Kind]) -> Expression:
     >>> compile_expression("amuont > 3", {"amount": "decimal"})  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    features.grammar.BadExpression: character 1 of 'amuont > 3': expected a known name, found amuont;...
+    features.bad_expression.BadExpression: character 1 of 'amuont > 3': expected a known name, found ...
     """
     compiler = _Compiler(text, names)
     node = compiler.compile(parse(text), 0)
@@ -100,14 +108,21 @@ class _Compiler:
         start = getattr(getattr(tree, "meta", tree), "start_pos", 0) or 0
         return BadExpression(self.text, start + 1, expected, found, hint)
 
-    def shown(self, tree: Any) -> str:
+    def span(self, tree: Any) -> tuple[int, int]:
         meta = getattr(tree, "meta", tree)
-        return self.text[getattr(meta, "start_pos", 0) : getattr(meta, "end_pos", None)]
+        return getattr(meta, "start_pos", 0), getattr(meta, "end_pos", len(self.text))
+
+    def shown(self, tree: Any) -> str:
+        start, end = self.span(tree)
+        return self.text[start:end] if end - start <= 40 else f"{self.text[start : start + 37]}..."
 
     def compile(self, tree: Any, depth: int) -> Node:
-        tree = descend(tree)
+        return self.part(descend(tree), depth)._replace(span=self.span(tree))
+
+    def part(self, tree: Any, depth: int) -> Node:
         if depth > DEEPEST:
-            raise self.error(tree, f"at most {DEEPEST} levels", "more", "x in [..] replaces a chain of ||")
+            expected = f"at most {DEEPEST} levels of nesting, and terms in a chain"
+            raise self.error(tree, expected, "more", "x in [..] replaces a chain of ||")
         rule = str(tree.data)
         if rule == "expr":
             return self.choice(tree, depth + 1)
@@ -136,7 +151,7 @@ class _Compiler:
             return self.compile(tree.children[0], depth + 1)
         if rule == "ident_arg":
             return self.call(tree, depth + 1)
-        raise self.error(tree, "a name, a value or a condition", self.shown(tree))
+        raise self.error(tree, "a name, a value or a condition", self.shown(tree), _HINTS.get(rule, ""))
 
     def typed(self, tree: Any, kind: Kind, depth: int) -> Node:
         node = self.compile(tree, depth)
@@ -158,9 +173,9 @@ class _Compiler:
             return kleene.member(left, self.literals(right, left.kind, depth))
         ordered = str(step.data) not in ("relation_eq", "relation_ne")
         if ordered and left.kind != "number":
-            raise self.error(
-                step, "a number to compare by size", f"{self.shown(step.children[0])}, a {left.kind}"
-            )
+            hint = "write 1 < x && x < 3 for between" if left.kind == "boolean" else ""
+            found = f"{self.shown(step.children[0])}, a {left.kind}"
+            raise self.error(step, "a number to compare by size", found, hint)
         return kleene.comparison(_COMPARE[str(step.data)], left, self.typed(right, left.kind, depth))
 
     def literals(self, tree: Any, kind: Kind, depth: int) -> list[Any]:
@@ -183,13 +198,13 @@ class _Compiler:
             text = str(token).rstrip("uU")
             value = float(text) if token.type == "FLOAT_LIT" else int(text, 16 if "x" in text else 10)
             if abs(value) > 1e300:
-                raise self.error(token, "a smaller number", text[:20])
-            return kleene.constant("number", value)
+                raise self.error(token, "a number below 1e300", text[:20])
+            if not value and re.search("[1-9]", text.lower().split("e")[0]):
+                raise self.error(token, "a number that is 0 or above 1e-323", text[:20])
+            # Numbers are doubles, as those of arrays are: whole ones past 2**53 must round as they do.
+            return kleene.constant("number", value if abs(value) <= 1 << 53 else float(value))
         if token.type == "STRING_LIT":
-            try:
-                return kleene.constant("category", str(ast.literal_eval(str(token))))
-            except (SyntaxError, ValueError):
-                raise self.error(token, "a text", str(token)) from None
+            return kleene.constant("category", read_quoted(self.text, token.start_pos, token.end_pos))
         hint = "is_missing(x) asks whether a value is missing" if token.type == "NULL_LIT" else ""
         raise self.error(token, "a number, a text, true or false", str(token), hint)
 

@@ -32,7 +32,8 @@ class Node(NamedTuple):
     """A compiled part of an expression; `kind` is number, category or boolean.
 
     `op` says what it does with its `parts`, `value` what it is itself: of a constant the value, of a name the
-    name, of `in` the values after it. Two nodes that say the same are told by `same_as`.
+    name, of `in` the values after it. Two nodes that say the same are told by `same_as`. `span` is where it
+    is written: text[span[0]:span[1]].
     """
 
     kind: Kind
@@ -41,6 +42,7 @@ class Node(NamedTuple):
     op: str = "constant"
     parts: tuple["Node", ...] = ()
     value: Any = None
+    span: tuple[int, int] = (0, 0)
 
     @property
     def same_as(self) -> tuple[Any, ...]:
@@ -63,6 +65,8 @@ def constant(kind: Kind, value: Any) -> Node:
 def name(key: str, kind: Kind) -> Node:
     """A value of the environment."""
     scale = DECIMAL if kind == "decimal" else 1
+    # What stands for an unknown is of the kind too: arrays hold one kind.
+    blank = {"category": "", "boolean": False}.get(kind, 0)
 
     def one(env: Env) -> Any:
         value = env.get(key)
@@ -79,15 +83,17 @@ def name(key: str, kind: Kind) -> Node:
     def many(env: Env) -> Many:
         value = env.get(key)
         if value is None:
-            return 0, True
+            return blank, True
         if not isinstance(value, np.ndarray):
             if value != value:
-                return 0, True
+                return blank, True
             return (value / scale if scale > 1 else value), False
         if value.dtype.kind == "f":
             unknown: Any = np.isnan(value)
         elif value.dtype.kind == "O":
             unknown = np.asarray((value == np.array(None)) | (value != value), dtype=bool)
+            if kind == "boolean":
+                value = value.astype(bool)  # None and true would be None, which is not false
         else:
             unknown = False
         return (value / scale if scale > 1 else value), unknown

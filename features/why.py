@@ -18,8 +18,9 @@ from features.declare_fields import event_names
 from features.duration import DAY
 from features.everybody import fold_everybody, late_of
 from features.expression import compile_expression
-from features.feature import SHARED, Aggregate, Feature, stored
+from features.feature import PERCENTILES, SHARED, Aggregate, Feature, stored
 from features.fold import FATES, Fate, State, empty, fold, fold_batch, merge
+from features.kernel.buckets import buckets_of, middle_of
 from features.kernel.recent import DEGREE
 from features.let_go import LetGo, let_go
 from features.plan import Plan, compile_plan
@@ -320,6 +321,13 @@ def _parts(
             newest = {event.fields[str(aggregate.value)]: place for place, event in enumerate(events)}
             parts = [float(place in newest.values()) for place in range(len(events))]
             return parts, float(len(newest))
+        case percentile if percentile in PERCENTILES:
+            raw = np.array([event.fields[str(aggregate.value)] for event in events], dtype=np.int64)
+            rank = -(-int(percentile[1:]) * len(events) // 100)
+            chosen = int(np.argsort(raw, kind="stable")[rank - 1])
+            # What a row has is the middle of the bucket that this value is in.
+            scale = raw[chosen] / values[chosen] if values[chosen] else 1.0
+            number = middle_of(int(buckets_of(raw)[chosen]), 0) / scale
         case "min" | "max":
             chosen = values.index((min if feature.function == "min" else max)(values))
             number = values[chosen]

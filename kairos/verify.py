@@ -115,13 +115,13 @@ class History:
             if not isinstance(step, int):
                 events.append(step)
                 positions.append(position)
-            elif plan.triggers.ends:
+            elif plan.triggers.waits:
                 if events:
                     act(plan, state, events, partition, positions)
                     events, positions = [], []
-                at = next_wake(state)
+                at = next_wake(plan, state)
                 if at is not None and at <= step:
-                    wake(plan, state, step)
+                    wake(plan, state, step, {}, customer)
         if events:
             act(plan, state, events, partition, positions)
         return encode(plan, state)

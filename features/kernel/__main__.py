@@ -54,8 +54,7 @@ def compile_all() -> None:
     fold(plan, state, event, 0, 0)
     check_states(plan, [encode(plan, state)])
     state = decode(plan, encode(plan, merge(plan, state, empty(plan))))
-    state.memory["t"] = []
-    state.seal()
+    state.remember(state.memory)
     row(plan, state, 2, 2)
     cross(plan, state, 2, {"key": ["k"]}, 2)
 

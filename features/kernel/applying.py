@@ -1,6 +1,7 @@
 """Events into cells: a settled part is taken apart, and each event added to the cells that it touches."""
 
 from features.kernel import settled
+from features.kernel.buckets import joined
 from features.kernel.cell import begin_cell, load_cell, settle_cell, size_of
 from features.kernel.compiled import Bytes, Words, compiled, int64
 from features.kernel.directory import (
@@ -38,11 +39,13 @@ from features.kernel.layout import (
     HALF_LIVES_KEPT,
     HALVES,
     HEAD,
+    HISTOGRAM,
     INTERVAL,
     KEY,
     LAST,
     LATEST,
     LEVELS,
+    MATCH,
     MISSING,
     PROBED,
     ROW_KIND,
@@ -208,7 +211,10 @@ def apply_event(
             key = rows[words + steps[step + KEY]]
             if key == MISSING:
                 continue
-            if not kept_at(key, scratch.lists[bank * INDEX + THIN]):
+            thin = scratch.lists[bank * INDEX + THIN]
+            if banks[bank * BANK_COLUMNS + MATCH] == HISTOGRAM:
+                key = joined(key, thin)
+            elif not kept_at(key, thin):
                 continue
         cell = cell_of(tables, scratch, buf, bank, key, coming)
         if cell < 0:

@@ -19,18 +19,11 @@ class Tables(NamedTuple):
 
 
 class Read(NamedTuple):
-    """What reading features needs: their tables, the row with its defaults, what is derived, what is
-    probed."""
+    """What reading features needs: their tables, and the row with its defaults."""
 
     features: Words
     scales: Floats
     defaults: Floats
-    derived: Words
-    factors: Floats
-    n_derived: int
-    probed: Words
-    columns_at: int
-    columns: int
     sums: Words
     row: Floats
 
@@ -66,4 +59,4 @@ class Parts(NamedTuple):
 # coarsening degree, flags, newest, where the cells end, and which room did not suffice (0: all did).
 LISTED, TOP, WEIGHT, STORED_WEIGHT, DEGREE, FLAGS, NEWEST, CELLS_END, FULL, MARKS, NOW = range(11)
 
-FULL_CELLS, FULL_OUT = 1, 2
+FULL_CELLS, FULL_OUT, FULL_HITS = 1, 2, 3

@@ -74,12 +74,12 @@ def body(p: Plan, state: State) -> bytes:
 def one_by_one(p: Plan, log: Sequence[Event]) -> tuple[bytes, list[Fate]]:
     state = empty(p)
     fates = [fold(p, state, event, 0, position) for position, event in enumerate(log)]
-    return state.seal(), fates
+    return state.blob, fates
 
 
 def cut(p: Plan, log: Sequence[Event], sizes: Sequence[int]) -> tuple[bytes, list[Fate]]:
     """The log folded in pieces of these sizes, and what is left at the end."""
-    blob, fates, at = empty(p).seal(), [], 0
+    blob, fates, at = empty(p).blob, [], 0
     for size in (*sizes, len(log)):
         piece = log[at : at + size]
         count = len(piece)
@@ -188,14 +188,14 @@ def test_customers_mixed_in_one_batch_are_each_as_alone(
     random.shuffle(owners)
     coming = [iter(enumerate(log, start=len(logs[n]) // 2)) for n, log in enumerate(rest)]
     positions, events = zip(*(next(coming[owner]) for owner in owners), strict=True) if owners else ((), ())
-    blobs: list[bytes | None] = [state.seal() for state in before]
+    blobs: list[bytes | None] = [state.blob for state in before]
     blobs.append(None)
     mixed = fold_batch(p, blobs, events, owners, [0] * len(events), positions)
-    assert mixed.blobs == [*(folded(p, log).seal() for log in logs), empty(p).seal()]
+    assert mixed.blobs == [*(folded(p, log).blob for log in logs), empty(p).blob]
     for owner, state in enumerate(before):
         mine = [n for n, each in enumerate(owners) if each == owner]
         alone = fold_batch(
-            p, [state.seal()], rest[owner], [0] * len(mine), [0] * len(mine), [positions[n] for n in mine]
+            p, [state.blob], rest[owner], [0] * len(mine), [0] * len(mine), [positions[n] for n in mine]
         )
         for number, n in enumerate(mine):
             probe, same = mixed.probe_rows[n], alone.probe_rows[number]
@@ -214,7 +214,7 @@ def test_what_triggers_read_after_an_event_is_the_row_of_a_state_folded_up_to_th
     for size in (*sizes, len(log)):
         piece = log[at : at + size]
         count = len(piece)
-        done = fold_batch(p, [state.seal()], piece, [0] * count, [0] * count, range(at, at + count))
+        done = fold_batch(p, [state.blob], piece, [0] * count, [0] * count, range(at, at + count))
         for number, event in enumerate(piece):
             fold(p, alone, event, 0, at + number)
             place = int(done.probe_rows[number])

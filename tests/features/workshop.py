@@ -218,6 +218,27 @@ ever = true
 unit = "USD"
 meaning = "this customer with this offer"
 
+[[aggregate]]
+name = "basket"
+event = "sale"
+value = "amount"
+where = "pieces > 0"
+functions = ["p1", "p50", "p95"]
+windows = ["5m", "1h", "7d", "90d"]
+ever = true
+unit = "USD"
+meaning = "what is paid at once"
+default = {{ p50 = -1 }}
+
+[[aggregate]]
+name = "scores"
+event = "sale"
+value = "score"
+functions = ["p99", "p25"]
+ever = true
+unit = "points"
+meaning = "scores, any of them missing"
+
 [[ratio]]
 name = "calls_a_sale"
 numerator = "calls_count_28d"

@@ -57,7 +57,7 @@ def test_states_of_the_plan_before_and_after_are_read(ours: Any, theirs: Any) ->
     if ours is NEW:
         assert values["gifts_count_28d"] != values["gifts_count_28d"], "not zero: nobody counted"
     own = encode(ours, folded(ours, EVENTS))
-    assert room.open(own)[0].seal() == own
+    assert room.open(own)[0].blob == own
     assert not room.open(own)[1].names
 
 
