@@ -205,7 +205,7 @@ def _evaluated(each: CompiledTrigger, env: Any) -> dict[str, Any]:
 def _payload(
     plan: Plan, each: CompiledTrigger, event: Event, hit: Hit, attributes: Attributes
 ) -> dict[str, Any]:
-    read = {name: _known(value) for name, value in zip(each.told, hit.told, strict=True)}
+    read = {name: _known(value) for name, value in zip(each.told, hit.told[: len(each.told)], strict=True)}
     if each.payload is None:
         return _fields(plan, event) | read
     env: dict[str, Any] = {EVENT + name: value for name, value in event.fields.items()} | read
