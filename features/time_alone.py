@@ -16,7 +16,7 @@ from features.expression import Expression
 from features.feature import Feature
 from features.kleene import Node
 from features.possible import COMPARISONS, together
-from features.ranges import Held, anything, numbers, ranges_of
+from features.ranges import Held, Texts, anything, numbers, ranges_of
 
 Motion = Literal["still", "up", "down", "either"]
 """Where a number goes as time passes and nothing happens."""
@@ -176,10 +176,19 @@ def _quiet(part: Node, whole: Node, features: Mapping[str, Feature]) -> dict[str
         feature = features[name]
         if spell is not None and feature.aggregate in of:
             held[name] = _after(feature, held[name], spell, features)
+    texts = set(_texts_in(whole))
     for name in whole.names - held.keys():
         if name.startswith("event.") or "[" in name:
-            held[name] = Held(spans.NONE)
+            held[name] = Held(Texts(frozenset()) if name in texts else spans.NONE)
     return held
+
+
+def _texts_in(node: Node) -> Iterator[str]:
+    """The names in it that hold texts."""
+    if node.op == "name" and node.kind == "category":
+        yield node.value
+    for part in node.parts:
+        yield from _texts_in(part)
 
 
 def _after(feature: Feature, before: Held, spell: int, features: Mapping[str, Feature]) -> Held:
