@@ -229,6 +229,7 @@ class _Compiling:
             and trigger.nth is None
             and any("[" not in name and self._sources(name) is not None for name in spoken)
         )
+        spoken += () if audience is None else audience.names
         payload = None
         if trigger.payload is not None:
             payload = tuple((key, compile_expression(text, kinds)) for key, text in trigger.payload)

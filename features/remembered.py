@@ -31,8 +31,7 @@ class Entry:
 
 
 class Wait(NamedTuple):
-    """An instant (ms) that is waited for; `began` is -1 for a look that was armed. They sort as they are
-    kept."""
+    """An instant (ms) that is waited for; `began` is -1 for a look that was armed."""
 
     end: int
     trigger: int
@@ -96,7 +95,7 @@ def pack(found: Remembered) -> bytes:
                     _whole(out, time)
                     _signed(out, key)
         _whole(out, len(found.waits))
-        for wait in sorted(found.waits):
+        for wait in found.waits:
             _whole(out, wait.trigger)
             _whole(out, wait.end)
             _whole(out, wait.began + 1)

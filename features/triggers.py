@@ -104,7 +104,7 @@ def wake(
     """The waits that are over: the log has been read up to `watermark` (ms)."""
     found = unpack(state.memory)
     fired: list[Fired] = []
-    for wait in sorted(found.waits):
+    for wait in tuple(found.waits):
         each = plan.triggers.triggers[wait.trigger]
         if wait.end + each.trigger.patience_ms > watermark:
             continue

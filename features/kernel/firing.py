@@ -144,15 +144,13 @@ def remove_wait(remembers: Remembers, wait: int) -> None:
 
 
 @compiled
-def later(waits: Words, wait: int, end: int, trigger: int, began: int, mark: int) -> bool:
-    """Whether a wait comes behind one of this end, trigger, begin and mark."""
+def later(waits: Words, wait: int, end: int, trigger: int, began: int) -> bool:
+    """Whether a wait comes behind one of this end, trigger and begin."""
     if waits[wait + WAIT_END] != end:
         return waits[wait + WAIT_END] > end
     if waits[wait + WAIT_TRIGGER] != trigger:
         return waits[wait + WAIT_TRIGGER] > trigger
-    if waits[wait + WAIT_BEGAN] != began:
-        return waits[wait + WAIT_BEGAN] > began
-    return waits[wait + WAIT_MARK] > mark
+    return waits[wait + WAIT_BEGAN] > began
 
 
 @compiled
@@ -160,11 +158,11 @@ def add_wait(
     judging: Judging, opened: Open, now: Now, trigger: int, end: int,
     began: int, mark: int, key: int,
 ) -> None:  # fmt: skip
-    """Wait, in order of (end, trigger, begin, mark); past the bound the last is given up."""
+    """Wait, in order of (end, trigger, begin), then as they were read; past the bound the last is given up."""
     watching, remembers = judging.watching, judging.remembers
     waits = remembers.waits
     at = remembers.counts[N_WAITS]
-    while at and later(waits, (at - 1) * WAIT_COLUMNS, end, trigger, began, mark):
+    while at and later(waits, (at - 1) * WAIT_COLUMNS, end, trigger, began):
         at -= 1
     for place in range(remembers.counts[N_WAITS] * WAIT_COLUMNS - 1, at * WAIT_COLUMNS - 1, -1):
         waits[place + WAIT_COLUMNS] = waits[place]

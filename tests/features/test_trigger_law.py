@@ -17,6 +17,7 @@ from tests.features.trigger_shop import STEP, call, look, sale, shop, shop_logs
 from tests.features.workshop import DAY, NOON, restless
 
 Log = Sequence[Event | Tick]
+CUSTOMER = "{001}someone"
 SETTLING = st.sampled_from([1, 2, 5, MOST_RECENT])
 
 
@@ -40,10 +41,10 @@ def read(p: Plan, log: Log, cuts: Sequence[int] = ()) -> tuple[list[list[Fired]]
     state, told = empty(p), []
     for begin, piece in pieces(log, cuts):
         if isinstance(piece, Tick):
-            due = next_wake(state)
-            told.append(wake(p, state, piece.time))
+            due = next_wake(p, state)
+            told.append(wake(p, state, piece.time, customer=CUSTOMER))
             assert not told[-1] or (due is not None and due <= piece.time)
-            left = next_wake(state)
+            left = next_wake(p, state)
             assert left is None or left > piece.time
         else:
             told.append(act(p, state, piece, 0, range(begin, begin + len(piece))))
@@ -157,7 +158,8 @@ def causes(log: Log, trigger: str) -> list[str]:
 def told_of(log: Log, trigger: str) -> list[tuple[str, int, str | None]]:
     """(cause, steps since noon, superseded by) of what one trigger tells."""
     told = [each for each in flat(read(shop(), log)[0]) if each.trigger == trigger]
-    return [(each.cause, (each.time - NOON) // STEP, each.superseded_by) for each in told]
+    first = {each.instance: each.cause for each in told if each.superseded_by is None}
+    return [(first[each.instance], (each.time - NOON) // STEP, each.superseded_by) for each in told]
 
 
 def test_an_edge_up_and_down_inside_one_batch_is_not_lost() -> None:

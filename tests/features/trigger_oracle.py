@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from events.envelope import Event
 from features.declare import Trigger, features_of
-from features.declare_trigger import Absence
+from features.trigger import Step
 from features.plan import Plan
 from tests.features.oracle import Past
 from tests.features.trigger_condition import names_of, value_of
@@ -238,7 +238,7 @@ class Oracle:
         return [watch.last.told._replace(superseded_by=event.id, payload=None)]
 
     def _remember(
-        self, step: Absence | None, remembered: list[tuple[int, tuple[Any, ...]]], event: Event
+        self, step: Step | None, remembered: list[tuple[int, tuple[Any, ...]]], event: Event
     ) -> None:
         if step is None or not self._matches(step, event):
             return
@@ -250,7 +250,7 @@ class Oracle:
                 raise Undecided("remembered past the bound at one instant")
             del remembered[0]
 
-    def _matches(self, step: Absence, event: Event) -> bool:
+    def _matches(self, step: Step, event: Event) -> bool:
         return event.type == step.event and (step.when is None or self._true(step.when, event, 0))
 
     def _true(self, text: str | None, event: Event | None, at: int) -> bool:
@@ -297,7 +297,7 @@ class Oracle:
         return fields | {name: self._read(name, event, at) for name in names if "event." not in name}
 
 
-def _key(step: Absence, event: Event) -> tuple[Any, ...]:
+def _key(step: Step, event: Event) -> tuple[Any, ...]:
     return tuple(event.fields.get(field) for field in step.same)
 
 
