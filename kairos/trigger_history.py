@@ -1,4 +1,4 @@
-"""One trigger over one customer's log, event by event, by the very engine: when it fired and why not otherwise."""
+"""One trigger over one customer's log, event by event, by the very engine: when it fired, and why not."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -63,7 +63,7 @@ class Moment(NamedTuple):
     """One thing that happened to the trigger, at an event or (`event` is None) as the log's clock went on.
 
     `time` and `until` are ms: `until` is when a wait or a cooldown ends. `clause` is the part of the
-    condition that was not true, `values` what was read, None where it was unknown, `count` which of the events
+    condition that was not true, `values` what was read, None where it was unknown, `nth` which of the events
     of an n-th one it is.
     """
 
@@ -74,7 +74,7 @@ class Moment(NamedTuple):
     values: Mapping[str, Any] = {}
     until: int | None = None
     fired: Fired | None = None
-    count: int | None = None
+    nth: int | None = None
 
 
 def history(
@@ -119,6 +119,7 @@ class _Telling:
         self._state = empty(plan)
         self._counted: Counter[Any] = Counter()
         self._began: dict[int, dict[str, Any]] = {}
+        self._last = 0
         step = bare.trigger.after
         self._gate = None
         if step is not None and step.when is not None:
@@ -172,15 +173,15 @@ class _Telling:
         trigger, verdict = self._trigger, _VERDICTS[hit.sort]
         values = self._read(event, known)
         values |= {name: _known(value) for name, value in zip(self._each.told, hit.told, strict=False)}
-        clause, until, count = None, None, None
+        clause, until, nth = None, None, None
         if hit.sort in (at.UNTRUE, at.OTHERS):
             clause = self._clause(hit)
         if trigger.nth is not None and hit.sort in _JUDGED and not (hit.sort == at.UNTRUE and clause):
             key = event.fields.get(trigger.each) if trigger.each is not None else None
             self._counted[key] += 1
-            count = self._counted[key]
+            nth = self._counted[key]
         if hit.sort == at.COOLING:
-            until = hit.more + trigger.cooldown_ms
+            until = self._last + trigger.cooldown_ms
         elif hit.sort in (at.STARTED, at.GIVEN_UP):
             until = hit.time
         elif hit.sort == at.ENDED:
@@ -190,9 +191,11 @@ class _Telling:
             self._began[hit.mark] = self._sent(event, values)
         if fired is not None and fired.superseded_by is None:
             fired = fired._replace(payload=self._sent(event, values))
+            self._last = max(self._last, fired.time)
         if hit.sort in (at.ENDED, at.SUPERSEDED, at.GIVEN_UP):
             values = {}
-        return Moment(event.time, event, verdict, clause, values, until, fired, count)
+        values = dict(sorted(values.items()))
+        return Moment(event.time, event, verdict, clause, values, until, fired, nth)
 
     def _tick(self, time: int) -> Iterator[Moment]:
         if not self._plan.triggers.waits:
@@ -222,7 +225,7 @@ class _Telling:
         asked = self._bare.condition if armed else nodes.get(sort)
         values, clause, until = {}, None, None
         if asked is not None:
-            row = whole_row(self._plan, before, max(wait.end, before.newest + 1))
+            row = whole_row(self._plan, before, max(wait.end, before.newest + 1)).tolist()
             values = {name: _known(row[self._row[name]]) for name in asked.names if name in self._row}
             values |= {name: value for name, value in known.items() if name in asked.names}
         if sort in (at.UNTRUE, at.OTHERS):
@@ -230,7 +233,7 @@ class _Telling:
             untrue = next((node for node in parts.values() if node.one(values) is not True), None)
             clause = None if untrue is None else self._text(sort == at.OTHERS, untrue)
         if sort == at.COOLING:
-            until = unpack(before.memory).entries[wait.trigger].last + self._trigger.cooldown_ms
+            until = self._last + self._trigger.cooldown_ms
         payload = self._began.pop(wait.mark, {})
         if fired is not None:
             if armed and self._bare.payload is None:
@@ -239,7 +242,8 @@ class _Telling:
                 read = {name: value for name, value in fired.payload.items() if value is not None}
                 payload = {key: _known(one.one(read)) for key, one in self._bare.payload or ()}
             fired = fired._replace(payload=payload)
-        return Moment(wait.end, None, _VERDICTS[sort], clause, values, until, fired)
+            self._last = max(self._last, fired.time)
+        return Moment(wait.end, None, _VERDICTS[sort], clause, dict(sorted(values.items())), until, fired)
 
     def _first(self, event: Event) -> bool:
         """Whether it may be the first event of the sequence."""

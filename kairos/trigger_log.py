@@ -109,7 +109,7 @@ def is_tick(record: Record) -> Tick | None:
 
 
 def attributes_at(plan: Plan, past: AttributePast, customers: Sequence[str], at: Sequence[int]) -> Attributes:
-    """What batch tables knew of customers at instants (ms), for each name that conditions of triggers read."""
+    """What batch tables knew of customers at instants (ms), for each name that conditions read."""
     wanted = plan.triggers.attributes
     found: dict[str, list[Any]] = {name: [] for name in wanted}
     for customer, instant in zip(customers, at, strict=True) if wanted else ():

@@ -1,16 +1,11 @@
-"""`trigger stats`: how often each trigger would have fired over the past, per day, before it goes live.
+"""`trigger stats`: how often each trigger would have fired over the past, per day, before it goes live."""
 
-The past goes through the very fold of the stream, many customers at once, with states kept in memory. Ticks
-at which nobody can be waiting are left out, which changes nothing that fires.
-"""
-
-import heapq
+import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from math import inf
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -18,22 +13,14 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from events.bus import Record
-from events.codec import decode, parse_time
-from events.envelope import Event
+from events.codec import parse_time
 from events.topics import TRIGGERS
 from features.declare import load as load_playbook
 from features.plan import Plan, compile_plan
 from kairos.attribute_verb import Pace
 from kairos.settings import Settings
-from kairos.trigger_log import NoPast, PastLog, attributes_at, is_tick, open_past
-from stream.behaviour_fold import BehaviourFold, Effects
-from stream.counters import Counters
-from stream.state_cache import StateCache
-from stream.taps import Poll
-
-TOGETHER: Final = 20_000
-"""Records folded in one pass at most."""
+from kairos.trigger_log import NoPast, PastLog, open_past
+from kairos.trigger_past import fold_past
 
 BARS: Final = "▁▂▃▄▅▆▇█"
 MOST_BARS: Final = 31
@@ -41,7 +28,7 @@ MOST_BARS: Final = 31
 
 
 class Counted(NamedTuple):
-    """How often a trigger fired: in all, on each day, for how many customers; and overtaken by late events."""
+    """How often a trigger fired: in all, a day, for how many customers; and overtaken by late events."""
 
     name: str
     meaning: str
@@ -70,6 +57,7 @@ def run(
     """
     plan = compile_plan(load_playbook(folder))
     console = Console(stderr=True, highlight=False)
+    logging.getLogger("kairos.stream").setLevel(logging.ERROR)  # what is too late stays out, as it did then
     with open_past(settings, plan, file=file, simulate=simulate, days=days) as log, Pace(console) as pace:
         stats = count(plan, log, pace.tell)
     if as_json:
@@ -122,103 +110,6 @@ def count(plan: Plan, log: PastLog, tell: Callable[[str], None] = lambda text: N
     return Stats(log.what, counted, events, len(customers), span)
 
 
-def fold_past(plan: Plan, log: PastLog) -> Iterator[tuple[list[tuple[Record, int]], Effects]]:
-    """Fold the past as the stream does; events with their times (ms), and what they come to."""
-    for partition in range(log.partitions):
-        store = _Memory()
-        fold = BehaviourFold(
-            *(plan, store, log.partitions, StateCache(1 << 62)),
-            Counters(SimpleNamespace(hgetall=lambda key: {}), ""),
-            {},
-            look_up=lambda customers, at: attributes_at(plan, log.past, customers, at),
-        )
-        for records, events in _pieces(plan, log.read(partition), store):
-            effects = fold.process([Poll("behaviour", partition, records, None)])
-            store.note(effects.wakes.get(partition, {}))
-            yield events, effects
-
-
-def _pieces(
-    plan: Plan, records: Iterator[Record], store: "_Memory"
-) -> Iterator[tuple[list[Record], list[tuple[Record, int]]]]:
-    """Records to fold together, with the events among them: ticks end a piece where somebody may be waiting."""
-    soonest = _soonest(plan)
-    piece: list[Record] = []
-    events: list[tuple[Record, int]] = []
-    due: float = inf
-    last: Record | None = None
-    for record in records:
-        tick = is_tick(record)
-        if tick is None:
-            item = decode(record.value)
-            if not isinstance(item, Event):
-                continue
-            piece.append(record)
-            events.append((record, item.time))
-            wait = soonest.get(item.type)
-            if wait is not None and item.time + wait < due:
-                due = item.time + wait
-        else:
-            last = record
-            if tick.time < due:
-                continue
-            piece.append(record)
-            last = None
-        if tick is not None or len(piece) >= TOGETHER:
-            yield piece, events
-            piece, events, due = [], [], store.earliest()
-    yield [*piece, *([last] if last is not None else [])], events
-
-
-def _soonest(plan: Plan) -> dict[str, int]:
-    """For each type of event how long (ms) after it a wait that it starts is over at the earliest."""
-    soonest: dict[str, int] = {}
-    for trigger in plan.playbook.triggers:
-        if not trigger.waits:
-            continue
-        length = trigger.unless.within_ms if trigger.unless is not None else trigger.wake_ms or 0
-        for event in trigger.on or plan.programs:
-            soonest[event] = min(soonest.get(event, 1 << 62), length + trigger.patience_ms)
-    return soonest
-
-
-class _Memory:
-    """What Redis is to the fold, for a past in which nobody was known before: only wake-ups are kept."""
-
-    rewritten: Collection[str] = ()
-
-    def __init__(self) -> None:
-        self._wakes: dict[str, int] = {}
-        self._heap: list[tuple[int, str]] = []
-
-    def read_many(self, customers: Sequence[str]) -> list[bytes | None]:
-        """Nobody is known that the cache does not hold, as it lets go of nothing."""
-        return [None] * len(customers)
-
-    def due(self, partition: int, before_ms: int) -> list[str]:
-        """Whoever is to be looked at by then."""
-        found = []
-        while self.earliest() <= before_ms:
-            found.append(heapq.heappop(self._heap)[1])
-            del self._wakes[found[-1]]
-        return found
-
-    def note(self, wakes: dict[str, int | None]) -> None:
-        """Keep when customers are to be looked at next."""
-        for customer, at in wakes.items():
-            if at is None:
-                self._wakes.pop(customer, None)
-            else:
-                self._wakes[customer] = at
-                heapq.heappush(self._heap, (at, customer))
-
-    def earliest(self) -> float:
-        """When somebody is to be looked at next (ms)."""
-        while self._heap and self._wakes.get(self._heap[0][1]) != self._heap[0][0]:
-            heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else inf
-
-
 class _Days(dict[int, date]):
     """The day, on the playbook's clocks, of each quarter of an hour since 1970: no zone is finer."""
 
@@ -234,9 +125,11 @@ def show(console: Console, plan: Plan, stats: Stats) -> None:
     """Print a line for each trigger, those that fire most first."""
     first, last, whole = stats.days[0], stats.days[-1], len(stats.days)
     bars, each = _bars_of(stats.days)
+    people = "customer" if stats.customers == 1 else "customers"
     console.print(
-        f"[bold]{plan.name}[/] over {stats.what}: {stats.events:,} events of {stats.customers:,} customers, "
-        f"{first} to {last}, {whole:,} {'day' if whole == 1 else 'days'}"
+        f"[bold]{plan.name}[/] over {stats.what}: {stats.events:,} events of {stats.customers:,} {people}, "
+        f"{first} to {last}, {whole:,} {'day' if whole == 1 else 'days'}",
+        soft_wrap=True,
     )
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
     table.add_column("trigger", no_wrap=True)
@@ -258,7 +151,8 @@ def show(console: Console, plan: Plan, stats: Stats) -> None:
     total = sum(one.total for one in stats.triggers)
     late = sum(one.superseded for one in stats.triggers)
     console.print(
-        f"{total:,} in all, {total / whole:,.1f} a day, {total / whole / stats.customers:,.2f} a day and customer"
+        f"{total:,} in all, {total / whole:,.1f} a day, "
+        f"{total / whole / stats.customers:,.2f} a day and customer"
         + (f"; {late:,} of them overtaken by a late event (superseded)" if late else "")
     )
 

@@ -1,4 +1,4 @@
-"""`trigger try`: one customer's log under one trigger, as a timeline of when it would have fired and why not."""
+"""`trigger try`: a customer's log under one trigger, a timeline: when it would have fired, and why not."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from events.bus import Record
-from events.codec import decode, parse_time, render_time, shown
+from events.codec import decode, parse_time, render_time
 from events.envelope import Event
 from events.faults import Refusal, did_you_mean
 from events.identity import partition_of
@@ -23,6 +23,7 @@ from kairos.attribute_verb import Pace
 from kairos.settings import Settings
 from kairos.trigger_history import Moment, history
 from kairos.trigger_log import NoPast, PastLog, is_tick, known_customer, open_past
+from kairos.trigger_words import said
 
 SHOWN: Final = 60
 """Lines printed of a timeline, the newest; --json has every moment."""
@@ -60,7 +61,7 @@ def run(
     days: int,
     as_json: bool,
 ) -> int:
-    """Print when the trigger would have fired for the customer (a minted id, or `kind:value`), and why not else.
+    """Print when the trigger would have fired for the customer (minted id, or `kind:value`), and why not.
 
     Errors: `NoSuchTrigger`, `PlaybookRefused`, `NoPast` when the log or the customer is not known.
     """
@@ -160,7 +161,7 @@ def show(
 
 
 def _lines(trigger: Trigger, moments: Sequence[Moment]) -> Iterator[tuple[str, str, str, str]]:
-    for _, some in groupby(moments, key=lambda each: (each.verdict, each.clause, each.count is None)):
+    for _, some in groupby(moments, key=lambda each: (each.verdict, each.clause, each.nth is None)):
         alike = list(some)
         dull = alike[0].verdict in ("not true", "true before", "first half", "repeat", "nothing before it")
         if dull and len(alike) > ALIKE:
@@ -175,81 +176,6 @@ def _line(trigger: Trigger, moment: Moment) -> tuple[str, str, str, str]:
     event = "(time)" if moment.event is None else moment.event.type
     style = _STYLES.get(moment.verdict, "dim")
     return render_time(moment.time), event, escape(said(trigger, moment)), style
-
-
-def said(trigger: Trigger, moment: Moment) -> str:
-    """What happened, in words."""
-    read = _values(moment.values)
-    until = "" if moment.until is None else render_time(moment.until)
-    fired = moment.fired
-    match moment.verdict:
-        case "fired":
-            assert fired is not None
-            return f"FIRED {fired.instance}: {_values(fired.payload) or 'no payload'}"
-        case "not true" if moment.count is not None:
-            of = "" if trigger.each is None else f" of this {trigger.each}"
-            return f"not true: number {moment.count:,}{of}, it fires at number {trigger.nth}{_if(read)}"
-        case "not true" | "not in the audience":
-            return f"{moment.verdict}: {moment.clause or 'its condition'}{_if(read)}"
-        case "true before":
-            return f"true before, and not false in between{_if(read)}"
-        case "wait began":
-            assert trigger.unless is not None
-            return f"wait began: fires at {until} unless {_step(trigger)} comes{_if(read)}"
-        case "wait ended":
-            return f"wait ended: this is what it waited for, in time (until {until})"
-        case "still waiting":
-            return f"still waiting at the end of the log: it ends once that is read up to {until}"
-        case "cooldown":
-            return f"would have fired, but for its cooldown until {until}{_if(read)}"
-        case "outside its dates":
-            return f"would have fired, but outside its dates{_if(read)}"
-        case "nothing before it":
-            assert trigger.after is not None
-            return f"no {trigger.after.event}{_same(trigger.after.same)} before it in time{_if(read)}"
-        case "answered already":
-            return f"no wait: {_step(trigger)} was read before{_if(read)}"
-        case "first half":
-            return f"remembered: the first event of the sequence, good until {until}"
-        case "superseded":
-            assert fired is not None
-            return (
-                f"superseded: read too late to keep {fired.instance} of {render_time(fired.time)} from firing"
-            )
-        case "given up":
-            return (
-                f"given up: too many waits at once (wakes in playbook.toml); it would have ended at {until}"
-            )
-        case "repeat":
-            return "a repeat of an event that was read before: nothing"
-        case "too late":
-            return "older than the playbook's lateness when it was read: nothing"
-    return moment.verdict
-
-
-def _step(trigger: Trigger) -> str:
-    assert trigger.unless is not None
-    return f"{trigger.unless.event}{_same(trigger.unless.same)}"
-
-
-def _same(fields: Sequence[str]) -> str:
-    return f" of the same {' and '.join(fields)}" if fields else ""
-
-
-def _if(read: str) -> str:
-    return f"  ({read})" if read else ""
-
-
-def _values(values: Any) -> str:
-    return ", ".join(f"{name} {_value(value)}" for name, value in values.items())
-
-
-def _value(value: Any) -> str:
-    if value is None:
-        return "unknown"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:,.6g}" if isinstance(value, int | float) else shown(value, 40)
 
 
 def _types(trigger: Trigger) -> str:
@@ -270,7 +196,7 @@ def _moment(trigger: Trigger, moment: Moment) -> dict[str, Any]:
     told: dict[str, Any] = {"time": render_time(moment.time), "verdict": moment.verdict}
     if isinstance(moment.event, Event):
         told |= {"event": moment.event.type, "id": moment.event.id}
-    told |= {"clause": moment.clause, "values": dict(moment.values), "count": moment.count}
+    told |= {"clause": moment.clause, "values": dict(moment.values), "number": moment.nth}
     told["until"] = None if moment.until is None else render_time(moment.until)
     if fired is not None:
         told |= {"instance": fired.instance, "cause": fired.cause, "payload": fired.payload}
