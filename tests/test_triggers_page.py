@@ -17,6 +17,7 @@ from features.trigger_features import NTH_KEYS
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "triggers.md").read_text()
+FIRST = (ROOT / "docs" / "first-trigger.md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -25,14 +26,16 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     shutil.copytree(ROOT / "playbooks" / "superapp", folder)
     blocks = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
     assert len(blocks) >= 12
+    blocks += re.findall(r"```toml\n(.*?)```", FIRST, re.DOTALL)
     (folder / "triggers.toml").write_text("\n".join(blocks))
     return compile_plan(load(folder))
 
 
 def test_every_example_compiles(plan: Plan) -> None:
     triggers = plan.playbook.triggers
-    assert len(triggers) == PAGE.count("[[trigger]]")
-    assert {each.name for each in triggers if each.unless is not None} == {"basket_left"}
+    assert len(triggers) == len(re.findall(r"^\[\[trigger\]\]", PAGE + FIRST, re.MULTILINE))
+    absences = {each.name for each in triggers if each.unless is not None}
+    assert absences == {"basket_left", "basket_forgotten"}
 
 
 def test_every_key_has_an_example(plan: Plan) -> None:

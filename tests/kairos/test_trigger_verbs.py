@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import orjson
@@ -26,7 +27,7 @@ from features.plan import Plan
 from features.triggers import Fired, act, next_wake, wake
 from kairos.__main__ import main
 from kairos.local import Server
-from kairos.settings import Settings
+from kairos.settings import Settings, load
 from kairos.trigger_history import history
 from kairos.trigger_log import NoPast, PastLog
 from kairos.trigger_past import fold_past
@@ -56,6 +57,13 @@ audience = "spend_count_7d < 3"
 payload = { paid = "event.amount", so_far = "spend_sum_7d" }
 
 [[trigger]]
+name = "not_redeemed"
+meaning = "bought, and redeemed nothing within half an hour"
+on = "purchase"
+unless = { event = "redeemed", within = "30m" }
+cooldown = "1d"
+
+[[trigger]]
 name = "second"
 meaning = "the second of a kind"
 on = "purchase"
@@ -68,7 +76,7 @@ def bought(ident: str, at: int, amount: int, kind: str = "soup") -> Event:
     return Event("purchase", ident, at, WHO, {"amount": amount * 10_000, "kind": kind, "note": None})
 
 
-LOG = [
+LOG: list[Event | Tick] = [
     bought("a", MONDAY, 4),
     bought("b", MONDAY + HOUR, 8, "tea"),
     bought("a", MONDAY, 4),
@@ -102,7 +110,7 @@ def settings(
     bus.publish([Message(BEHAVIOUR, place, key, encode(each)) for key, each in zip(keys, LOG, strict=True)])
     for name, value in (("BUS", bus_server.url), ("REDIS", redis_server.url), ("RUN_DIR", folder / "run")):
         monkeypatch.setenv(f"KAIROS_{name}", str(value))
-    return Settings(bus=bus_server.url, redis=redis_server.url, run_dir=folder / "run")
+    return load(bus=bus_server.url, redis=redis_server.url, run_dir=folder / "run")
 
 
 def timeline(
@@ -155,6 +163,19 @@ def test_it_says_what_waits_came_to(
     assert "still waiting at the end of the log" in said
 
 
+def test_waits_over_at_one_tick_silence_each_other(
+    settings: Settings, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said, moments = timeline("not_redeemed", folder, capsys)
+    looked = [each for each in moments if "event" not in each]
+    assert [each["verdict"] for each in looked] == ["fired", *["cooldown"] * 3, "still waiting"]
+    half = HOUR // 2
+    assert [each["time"] for each in looked[:3]] == [render_time(MONDAY + n * HOUR + half) for n in range(3)]
+    over = render_time(MONDAY + half + DAY)
+    assert [each["until"] for each in looked[1:4]] == [over] * 3
+    assert f"would have fired, but for its cooldown until {over}" in said
+
+
 def test_it_counts_the_events_of_an_nth(
     settings: Settings, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -165,14 +186,21 @@ def test_it_counts_the_events_of_an_nth(
 
 
 def test_who_or_what_is_not_known_is_said_with_the_nearest(settings: Settings, folder: Path) -> None:
-    asked = {"folder": folder, "since": None, "until": None, "file": None, "simulate": None, "days": 1}
+    asked: dict[str, Any] = {
+        "folder": folder,
+        "since": None,
+        "until": None,
+        "file": None,
+        "simulate": None,
+        "days": 1,
+    }
     for customer, name, words in (
         ("member:ana", "second", "did you mean member:anna?"),
         (mint("card", "2"), "second", "nothing was ever heard of it"),
         ("member:anna", "big_weak", "did you mean big_week?"),
     ):
         with pytest.raises(Refusal, match="expected") as refused:
-            try_one(settings, name, customer=customer, **asked, as_json=False)  # type: ignore[arg-type]
+            try_one(settings, name, customer=customer, **asked, as_json=False)
         assert words in str(refused.value)
         assert isinstance(refused.value, NoSuchTrigger | NoPast)
     with pytest.raises(NoPast, match="--from"):
@@ -181,7 +209,7 @@ def test_who_or_what_is_not_known_is_said_with_the_nearest(settings: Settings, f
             "second",
             customer=WHO,
             **{**asked, "since": "yesterday"},
-            as_json=False,  # type: ignore[arg-type]
+            as_json=False,
         )
 
 
