@@ -110,7 +110,11 @@ def _records(log: PastLog, reference: str, pace: Pace) -> tuple[str, list[Record
             if not read % 5_000:
                 pace.tell(f"{read:,} records of the log read")
     else:  # who is who is known once the log has been read
-        every = list(log.read(0))
+        every = []
+        for record in log.read(0):
+            every.append(record)
+            if not len(every) % 5_000:
+                pace.tell(f"{len(every):,} records of the log read")
         customer = known_customer(log, reference)
         key = customer.encode()
         records = [record for record in every if record.key == key or is_tick(record) is not None]
