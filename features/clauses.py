@@ -68,6 +68,10 @@ class Clauses:
         ordered = tuple(sorted(parts, key=lambda n: (len(self.reads[n]), n)))
         return self._conditions.setdefault(ordered, len(self._conditions))
 
+    def parts(self, node: Node, kinds: Mapping[str, Kind]) -> dict[int, Node]:
+        """The clauses of a condition that is known here by number, each as this one writes it."""
+        return {self._clause(part, kinds): part for part in _conjuncts(node)}
+
     def gates(self, condition: int) -> tuple[int, ...]:
         """The atoms that are clauses of the condition."""
         return tuple(self.clauses[n][0] for n in self.conditions[condition] if self.clauses[n][0] >= 0)

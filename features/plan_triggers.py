@@ -30,7 +30,8 @@ class CompiledTrigger(NamedTuple):
     """A trigger, its conditions, and what it reports.
 
     `told` are the names of the values that the compiled code reports, `payload` compiled expressions or None
-    for the event's fields and `told`.
+    for the event's fields and `told`. `clauses` are those of `when` by their numbers, what hits tell of one
+    that was not true, `asked` those of `audience`.
     """
 
     number: int
@@ -40,6 +41,8 @@ class CompiledTrigger(NamedTuple):
     told: tuple[str, ...]
     payload: tuple[tuple[str, Expression], ...] | None
     edge: bool
+    clauses: Mapping[int, Node]
+    asked: Mapping[int, Node]
 
 
 class Given(NamedTuple):
@@ -281,7 +284,10 @@ class _Compiling:
             -1 if trigger.wake_ms is None else trigger.wake_ms,
             *(trigger.patience_ms, trigger.cooldown_ms, *limits, told_at, len(self._told)),
         )
-        return CompiledTrigger(number, trigger, condition, audience, told, payload, edge), row
+        parts, others = (
+            {} if each is None else self._clauses.parts(each.tree, kinds) for each in (condition, audience)
+        )
+        return CompiledTrigger(number, trigger, condition, audience, told, payload, edge, parts, others), row
 
     def _watch(self, watch: tuple[str, Fields, int]) -> str:
         event, same, gate = watch

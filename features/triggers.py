@@ -99,9 +99,17 @@ def told(
 
 
 def wake(
-    plan: Plan, state: State, watermark: int, attributes: Mapping[str, Any] | None = None, customer: str = ""
+    plan: Plan,
+    state: State,
+    watermark: int,
+    attributes: Mapping[str, Any] | None = None,
+    customer: str = "",
+    tell: Callable[[Wait, int], None] | None = None,
 ) -> list[Fired]:
-    """The waits that are over: the log has been read up to `watermark` (ms)."""
+    """The waits that are over: the log has been read up to `watermark` (ms).
+
+    `tell` is told of each what it came to: `FIRED`, or why not, as a fold's hits say it.
+    """
     found = unpack(state.memory)
     fired: list[Fired] = []
     for wait in tuple(found.waits):
@@ -110,8 +118,10 @@ def wake(
             continue
         found.waits.remove(wait)
         one = _look(plan, state, each, wait, found, attributes or {}, customer)
-        if one is not None:
+        if isinstance(one, Fired):
             fired.append(one)
+        if tell is not None:
+            tell(wait, at.FIRED if isinstance(one, Fired) else one)
     packed = pack(found)
     if packed != state.memory:
         state.remember(packed)
@@ -144,8 +154,8 @@ def _look(
     found: Remembered,
     attributes: Mapping[str, Any],
     customer: str,
-) -> Fired | None:
-    """What a wait that is over comes to, in place."""
+) -> Fired | int:
+    """What a wait that is over comes to, in place; why it does not fire as a number of hits."""
     trigger = each.trigger
     entry = found.entries.setdefault(each.number, Entry())
     env = _Env(plan, state, max(wait.end, state.newest + 1), attributes)
@@ -156,18 +166,18 @@ def _look(
         before, truth = entry.flags & at.TRUE_BEFORE, each.condition.test(env)
         entry.flags = entry.flags | at.TRUE_BEFORE if truth else entry.flags & ~at.TRUE_BEFORE
         if not truth or before:
-            return None
+            return at.STILL if truth else at.UNTRUE
         payload = _evaluated(each, env)
     else:
         cause, payload, customer = found.details.pop((each.number, wait.mark))
     if trigger.since_ms is not None and wait.end < trigger.since_ms:
-        return None
+        return at.OUTSIDE
     if trigger.until_ms is not None and wait.end >= trigger.until_ms:
-        return None
+        return at.OUTSIDE
     if each.audience is not None and not each.audience.test(env):
-        return None
+        return at.OTHERS
     if entry.fired and trigger.cooldown_ms and wait.end < entry.last + trigger.cooldown_ms:
-        return None
+        return at.COOLING
     if not entry.fired or wait.end >= entry.last:
         entry.last, entry.mark, entry.key = wait.end, wait.mark, wait.key
         entry.flags &= ~at.WAS_SUPERSEDED

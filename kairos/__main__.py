@@ -134,6 +134,26 @@ def why_value(settings: Settings, args: argparse.Namespace) -> int:
     )
 
 
+def trigger(settings: Settings, args: argparse.Namespace) -> int:
+    """Triggers over the past: `try` one on a customer's log, `stats` counts how often each would fire."""
+    past = {"file": args.log, "simulate": args.simulate, "days": args.days, "as_json": args.json}
+    if args.action == "try":
+        from kairos.trigger_try import run as try_one
+
+        return try_one(
+            settings,
+            args.name,
+            customer=args.customer,
+            folder=args.playbook,
+            since=args.since,
+            until=args.until,
+            **past,
+        )
+    from kairos.trigger_stats import run
+
+    return run(settings, args.folder or settings.playbook, **past)
+
+
 def parity(settings: Settings, args: argparse.Namespace) -> int:
     """Recompute a sample of served rows and states from the log and publish each feature's mismatch."""
     stop = _stop_on_signal()
@@ -257,6 +277,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--at", metavar="TIME", help="an RFC 3339 instant or ms (default: as far as the log is)")
     sub.add_argument("--offer", metavar="KEY", help="an offer's id, or the key of a family itself")
     sub.add_argument("--json", action="store_true", help="print everything as JSON")
+    _add_triggers(add(trigger))
     sub = add(parity)
     sub.add_argument("--sample", type=_positive, default=300, metavar="N", help="rows and states to compare")
     sub.add_argument(
@@ -277,6 +298,36 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--only", metavar="NAME", help="one mutant, or a pattern such as 'push-*'")
     _add_benches(add(bench))
     return parser
+
+
+def _add_triggers(sub: argparse.ArgumentParser) -> None:
+    kinds = sub.add_subparsers(dest="action", metavar="WHAT", required=True)
+
+    def past(each: argparse.ArgumentParser) -> None:
+        where = each.add_mutually_exclusive_group()
+        where.add_argument(
+            "--log", type=Path, metavar="FILE", help="CloudEvents as domains publish them, one a line"
+        )
+        where.add_argument(
+            "--simulate", type=_positive, metavar="N", help="the events of N simulated customers (superapp)"
+        )
+        each.add_argument(
+            "--days", type=_positive, default=60, metavar="D", help="days to simulate (default 60)"
+        )
+        each.add_argument("--json", action="store_true", help="print everything as JSON")
+
+    line = "Replay one customer's log: when the trigger would have fired, and why not otherwise."
+    each = kinds.add_parser("try", help=line, description=f"{line} Left out, --log is the running stack's.")
+    each.add_argument("name", help="name of the trigger")
+    each.add_argument("--customer", required=True, metavar="ID", help="a minted id, or kind:value")
+    each.add_argument("--playbook", type=Path, metavar="FOLDER", help="a playbook that is not live yet")
+    each.add_argument("--from", dest="since", metavar="TIME", help="show what happened from then on")
+    each.add_argument("--to", dest="until", metavar="TIME", help="read the log up to then")
+    past(each)
+    line = "Count how often each trigger of a playbook would have fired, per day."
+    each = kinds.add_parser("stats", help=line, description=f"{line} Left out, --log is the running stack's.")
+    each.add_argument("folder", metavar="PLAYBOOK", type=Path, nargs="?", help="folder of the playbook")
+    past(each)
 
 
 def _add_benches(sub: argparse.ArgumentParser) -> None:
