@@ -14,10 +14,12 @@ from typing import Final
 from events.bus import Bus, Message, connect
 from events.setup import Setup
 from events.topics import BEHAVIOUR, DEAD_LETTERS, TRIGGERS, layout
+from features.attribute_store import RedisAttributeStore
 from features.declare import load as load_playbook
 from features.feast_store import RedisStateStore
 from features.plan import Plan, compile_plan
 from features.store import StateStore
+from stream.attributes import AttributeReader
 from stream.behaviour_fold import BehaviourFold
 from stream.bus_source import BusSource, Cursor, Place
 from stream.counters import Counters
@@ -188,7 +190,12 @@ def _fold(setup: Setup, stop: threading.Event, worker: Worker, plan: Plan, bus: 
     if plan.crowd is not None:
         shared = (redis, plan.crowd, mine, done, watermarks, stop, leases.guard)
         everybody = EverybodyKeeper(*shared, eager=setup.clock == "events")
-    folding = BehaviourFold(plan, swapping, setup.partitions, cache, counters, watermarks, everybody)
+    attributes = None
+    if plan.triggers.attributes:
+        attributes = AttributeReader(RedisAttributeStore(address, setup.project), plan, stop)
+    folding = BehaviourFold(
+        *(plan, swapping, setup.partitions, cache, counters, watermarks, everybody, attributes)
+    )
     grafter = Grafter(redis, setup.project, plan, mine, reader, cache, counters, leases.guard)
     stage = BehaviourStage(
         *(plan, folding, store, outlet, counters, bus, stop, done, leases.guard, cache, grafter),
