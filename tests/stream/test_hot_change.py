@@ -1,9 +1,8 @@
-"""Triggers change under the running process: live within a second, or refused whole while the old ones go on."""
+"""Triggers change under the running process: live within a second, or refused whole while old ones go on."""
 
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Event as Flag
@@ -16,18 +15,27 @@ from events.codec import encode, parse_cloudevent
 from events.envelope import Event, Tick
 from events.identity import mint, partition_of
 from features.convert import convert, digest_of
-from features.declare import load
 from features.feast_store import RedisStateStore
-from features.fold import empty, merge
-from features.fold import encode as bytes_of
-from features.plan import compile_plan
+from features.fold import empty
+from features.plan import Plan
 from features.remembered import unpack
 from features.state import State
 from features.storage import storage_of
 from features.triggers import act
 from kairos.verify import History, everything
 from stream.hot_change import CHANGED, REFUSED, HotPlan
-from tests.stream.kiosk import DAY, FILES, HOUR, MONDAY, PARTITIONS, KioskSetup, eventually, plan_of
+from stream.swap import read_record
+from tests.stream.kiosk import (
+    DAY,
+    FILES,
+    HOUR,
+    MONDAY,
+    PARTITIONS,
+    KioskSetup,
+    eventually,
+    plan_of,
+    write_playbook,
+)
 from tests.stream.test_processes import Running, started
 
 ANNE, BOB = mint("card", "anne"), mint("card", "bob")
@@ -153,3 +161,147 @@ def test_added_edited_removed_and_bad_ones(
         eventually(lambda: ("invitation_came", campaign.id) in fired(bus), within_s=5)
         assert [cause for each, cause in fired(bus) if each == "small_sale"] == small
         running.end(signal.SIGTERM)
+
+
+def test_killed_in_the_middle_of_changes_the_states_are_those_of_the_log(
+    changing: KioskSetup, bus: Bus, state: "redis.Redis", till: Till
+) -> None:
+    people = [mint("card", str(n)) for n in range(30)]
+    first, second = FILES["triggers.toml"], FILES["triggers.toml"] + SMALL
+    for turn, (delay, other) in enumerate(zip((0.1, 0.25, 0.4, 0.6), (1, 2, 4, 5), strict=True)):
+        with started(changing, "behaviour") as running:
+            sold = till.sell(people[other], 150)
+            eventually(lambda sold=sold: ("big_week", sold.id) in fired(bus), within_s=60)
+            changed = write(changing, first if turn % 2 else second)
+            while time.monotonic() - changed < delay:
+                for who in people[::3]:
+                    till.sell(who, 20)
+                time.sleep(0.02)
+            running.end(signal.SIGKILL)
+    till.sell(people[-1], 150)
+    till.tick(MONDAY + DAY)
+    with started(changing, "behaviour") as running:
+        marks = [b"%d" % (MONDAY + DAY)] * PARTITIONS
+        eventually(lambda: state.hvals("kairos:watermarks") == marks, within_s=60)
+        running.end(signal.SIGTERM)
+    plan = plan_of(changing.playbook)
+    history = History.of(bus, people)
+    known = read_record(state).storages
+    store = RedisStateStore(changing.redis, changing.project)
+    digests = set()
+    for who, blob in zip(people, store.read_many(people), strict=True):
+        if who not in history.events:
+            assert blob is None
+            continue
+        assert blob is not None
+        digests.add(digest_of(blob))
+        ours = convert(known[digest_of(blob)], plan, blob)
+        assert ours == history.state(plan, who)
+    store.close()
+    assert len(digests) > 1, "some were not read since a change, and are taken over as they are"
+    told = [parse_cloudevent(record.value).id for record in everything(bus, "triggers")]
+    assert len(set(told)) == len(fired_by(plan, history))
+
+
+def fired_by(plan: Plan, history: History) -> set[str]:
+    """The instances that the whole log fires, without its ticks."""
+    instances = set()
+    for events in history.events.values():
+        state = empty(plan)
+        positions = [record.position for record, _ in events]
+        partition = events[0][0].partition
+        told = act(plan, state, [event for _, event in events], partition, positions)
+        instances |= {each.instance for each in told}
+    return instances
+
+
+@pytest.fixture
+def hot(kiosk: Path, tmp_path: Path) -> tuple[HotPlan, Path, list[str]]:
+    """A plan that looks when told to, its folder, and what it has counted."""
+    folder = Path(shutil.copytree(kiosk, tmp_path / "hot"))
+    counts: list[str] = []
+    return HotPlan(folder, Flag(), counts.append), folder, counts
+
+
+def look(hot: HotPlan, path: Path, text: str, times: int = 2) -> None:
+    path.write_text(text)
+    for _ in range(times):
+        hot.look()
+
+
+def test_a_change_is_taken_at_the_second_look(hot: tuple[HotPlan, Path, list[str]]) -> None:
+    plan, folder, counts = hot
+    path, before = folder / "triggers.toml", plan.take().digest
+    look(plan, path, FILES["triggers.toml"] + SMALL, 1)
+    assert not counts
+    plan.look()
+    assert counts == [CHANGED]
+    assert plan.over.is_set()
+    assert plan.take().digest == plan_of(folder).digest != before
+    assert not plan.over.is_set()
+    for _ in range(2):  # touched, and written in other words
+        look(plan, path, path.read_text())
+        look(plan, path, path.read_text() + "# a note\n")
+    look(plan, path, path.read_text().replace("something small", "a trifle"))
+    assert counts == [CHANGED]
+    path.unlink()
+    plan.look()
+    plan.look()
+    assert not plan.take().triggers.triggers, "a playbook may have no triggers"
+
+
+def test_a_bad_version_is_refused_whole_and_once(hot: tuple[HotPlan, Path, list[str]]) -> None:
+    plan, folder, counts = hot
+    path, before = folder / "triggers.toml", plan.take().digest
+    for bad in (SEASON, OFTEN, "[[trigger", SMALL + SMALL):
+        counts.clear()
+        look(plan, path, FILES["triggers.toml"].replace(">= 100", ">= 1") + bad, 5)
+        assert counts == [REFUSED], bad
+        assert not plan.over.is_set()
+        assert plan.take().digest == before
+    look(plan, path, FILES["triggers.toml"])
+    assert counts == [REFUSED]
+    assert plan.take().digest == before
+
+
+def test_other_files_need_a_restart(
+    hot: tuple[HotPlan, Path, list[str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    plan, folder, counts = hot
+    before = plan.take().digest
+    (folder / "playbook.toml").write_text(FILES["playbook.toml"].replace('"7d"', '"9d"'))
+    look(plan, folder / "triggers.toml", FILES["triggers.toml"].replace("_7d", "_9d") + SMALL)
+    assert counts == [REFUSED]
+    assert "playbook.toml: expected the file as it was" in caplog.text
+    assert "restart the processes" in caplog.text
+    assert plan.take().digest == before
+
+
+def test_what_changed_triggers_waited_for_is_dropped_and_the_rest_is_kept(tmp_path: Path) -> None:
+    folders = [tmp_path / "before", tmp_path / "after"]
+    for folder in folders:
+        folder.mkdir()
+        write_playbook(folder)
+    waits = FILES["triggers.toml"] + SMALL.replace("small_sale", "never_again").replace(
+        'when = "event.amount < 5"', 'unless = { event = "invited", within = "1d" }'
+    )
+    (folders[0] / "triggers.toml").write_text(waits)
+    (folders[1] / "triggers.toml").write_text(SMALL + waits.replace('"1d" }', '"3d" }'))
+    old, new = map(plan_of, folders)
+    assert storage_of(old).cells == storage_of(new).cells
+    state = empty(old)
+    events = [
+        Event("purchase", "1", MONDAY, ANNE, {"amount": 1_500_000, "kind": "tea", "note": None}),
+        Event("invited", "2", MONDAY + HOUR, ANNE, {"campaign": "A"}),
+        Event("purchase", "3", MONDAY + 2 * HOUR, ANNE, {"amount": 1_500_000, "kind": "tea", "note": None}),
+    ]
+    act(old, state, events, 0, [0, 1, 2])
+    assert len(unpack(state.memory).waits) == 2
+    taken = State(convert(storage_of(old), new, state.blob))
+    assert taken.held == state.held == 3, "nothing is settled"
+    assert taken.settled == state.settled
+    names = [each.name for each in new.playbook.triggers]
+    assert [names[wait.trigger] for wait in unpack(taken.memory).waits] == ["invitation_forgotten"]
+    # big_week was true before, and is not told again; what is new begins empty.
+    more = [Event("purchase", "4", MONDAY + 3 * HOUR, ANNE, {"amount": 20_000, "kind": "tea", "note": None})]
+    assert [each.trigger for each in act(new, State(taken.blob), more, 0, [3])] == ["small_sale"]
