@@ -4,6 +4,7 @@ import shutil
 import signal
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Event as Flag
 
@@ -96,6 +97,10 @@ def fired(bus: Bus) -> list[tuple[str, str]]:
     return [(str(each["trigger"]), str(each.get("cause"))) for each in told]
 
 
+def told_of(bus: Bus, trigger: str, event: Event) -> bool:
+    return (trigger, event.id) in fired(bus)
+
+
 def counted(state: "redis.Redis", name: str) -> int:
     return int(state.hget("kairos:counters:behaviour", name) or 0)  # type: ignore[arg-type]
 
@@ -171,7 +176,7 @@ def test_killed_in_the_middle_of_changes_the_states_are_those_of_the_log(
     for turn, (delay, other) in enumerate(zip((0.1, 0.25, 0.4, 0.6), (1, 2, 4, 5), strict=True)):
         with started(changing, "behaviour") as running:
             sold = till.sell(people[other], 150)
-            eventually(lambda sold=sold: ("big_week", sold.id) in fired(bus), within_s=60)
+            eventually(partial(told_of, bus, "big_week", sold), within_s=60)
             changed = write(changing, first if turn % 2 else second)
             while time.monotonic() - changed < delay:
                 for who in people[::3]:

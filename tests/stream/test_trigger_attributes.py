@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -159,7 +160,8 @@ def test_nothing_is_known_without_a_look_up_or_of_damaged_fields(
 ) -> None:
     assert not fold(clubbed, log(), 100, None).messages  # type: ignore[attr-defined]
     (table,) = clubbed.playbook.attributes
-    state.hset(feast_key("kiosk", ANNE), fields_of([table])[0], b"\x99")
+    damaged: Any = {fields_of([table])[0]: b"\x99"}
+    state.hset(feast_key("kiosk", ANNE), mapping=damaged)  # type: ignore[arg-type]
     known = reader([ANNE, BOB, EVE], [SECOND, SECOND, FIRST])
     assert known["club_tier"] == [None, "gold", "gold"]
 
