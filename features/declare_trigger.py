@@ -12,7 +12,7 @@ from features.expression import compile_expression
 from features.feature import Feature
 from features.grammar import BadExpression, names_in
 from features.kleene import Kind
-from features.ranges import Ranges, ranges_of
+from features.ranges import Ranges
 from features.table import Table
 from features.time_alone import turns_true_by_time
 from features.trigger import Step, Trigger
@@ -27,8 +27,8 @@ class Known(NamedTuple):
     """What a trigger may speak of: events, features of a customer and families with kinds, attributes.
 
     `features` is None when their file cannot be read: then conditions are not checked. Those that are
-    `shared` count over everybody, which no trigger can watch. `row` are the
-    features of the customer's row by name.
+    `shared` count over everybody, which no trigger can watch. `row` are the features of the customer's row by
+    name, `ranges` what these may hold.
     """
 
     contracts: Contracts
@@ -36,11 +36,7 @@ class Known(NamedTuple):
     shared: Collection[str]
     timezone: ZoneInfo
     row: Mapping[str, Feature]
-
-    @property
-    def ranges(self) -> Ranges:
-        """What names of conditions may hold."""
-        return ranges_of(self.row.values())
+    ranges: Ranges
 
     def names(self, events: Collection[str]) -> dict[str, Kind] | None:
         """Names of a condition about one of these events; its fields are those that all of them have."""

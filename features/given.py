@@ -92,13 +92,14 @@ def combined(words: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
 def _evaluated(
     atom: Atom, count: int, column: Callable[[str], Any], known: Mapping[str, NDArray[Any]]
 ) -> NDArray[np.float64]:
-    if len(atom.names) == 1 and atom.names[0] not in known:
+    if len(atom.names) == 1 and atom.names[0].startswith(EVENT):
         found = column(atom.names[0])
         if found.different is not None:
             few = _floats(atom, {atom.names[0]: found.different}, len(found.different))
             spread: NDArray[np.float64] = few[found.which]
             return spread
-    env = {name: known[name] if name in known else column(name).values for name in atom.names}
+    # An attribute that nobody could look up is not known.
+    env = {name: column(name).values if name.startswith(EVENT) else known.get(name) for name in atom.names}
     return _floats(atom, env, count)
 
 

@@ -1,6 +1,7 @@
 """The syntax of conditions: CEL's own grammar, read by cel-python's parser into a tree, and its faults."""
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from celpy.celparser import CELParseError, CELParser
@@ -37,8 +38,9 @@ class _Parser(CELParser):
         return Token.new_borrow_pos("BOOL_LIT", t.value, t) if t.value in ("true", "false") else t
 
 
+@lru_cache(maxsize=2_048)
 def parse(text: str) -> Any:
-    """The syntax tree of the text.
+    """The syntax tree of the text, made once for texts read again: nobody changes a tree.
 
     Errors: `BadExpression`.
     """

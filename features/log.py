@@ -205,7 +205,7 @@ class Piece(Columnar):
         """See `Columnar.types`."""
         for columns, places, within in self.columns:
             rows = self.rows[places]
-            known = {name: _objects(values)[places] for name, values in attributes.items()}
+            known = {name: _objects(values)[places] for name, values in attributes.items() if _any(values)}
             yield EventsOfType(
                 *(columns.program, places, self.log.times[rows], self.log.marks[rows], columns.words[within]),
                 columns.given(within, known),
@@ -344,9 +344,14 @@ def _true(condition: Expression, env: Mapping[str, Any], count: int) -> NDArray[
     return found
 
 
+def _any(values: Sequence[Any]) -> bool:
+    """Whether one is known: of what kind the others would be, nobody could tell."""
+    return any(value is not None for value in values)
+
+
 def _objects(values: Sequence[Any]) -> NDArray[Any]:
-    """Values as a column."""
-    numbers = all(value is None or isinstance(value, int | float) for value in values)
+    """Values as a column; a truth stays one, as 1.0 is neither true nor false to a condition."""
+    numbers = not any(isinstance(value, bool | str) for value in values)
     if numbers:
         return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
     column = np.empty(len(values), dtype=object)

@@ -198,9 +198,10 @@ class _Compiling:
             roles += [(r[0], r[1] + count, *r[2:]) if r[0] == at.ANSWERS else r for r in dict.fromkeys(mine)]
             roles_at.append(len(roles))
         given = {name: self._given(name) for name in self._numbers if self._roles[name]}
-        read = (
-            frozenset(name for each in given.values() for atom in each.atoms for name in atom.names)
-            & self._attributes.keys()
+        read = {name for each in given.values() for atom in each.atoms for name in atom.names}
+        # What a message carries, and what is asked as a wait ends, is looked up too.
+        read.update(
+            name for each in compiled for _, expression in each.payload or () for name in expression.names
         )
         return TriggerPlan(
             tuple(compiled),
@@ -210,7 +211,7 @@ class _Compiling:
             self._clauses.registers,
             tuple(map(self._watch, self._watches)),
             frozenset(self._sources.probed),
-            read,
+            frozenset(read & self._attributes.keys()),
         )
 
     def _trigger(self, number: int, trigger: Trigger) -> tuple[CompiledTrigger, tuple[int, ...]]:

@@ -16,6 +16,7 @@ import numpy as np
 from features.bank import FINENESS, Bank
 from features.kernel import layout as at
 from features.kernel.buckets import GAMMA
+from features.kernel.layout import LIMIT_DIGEST
 from features.plan import LAYOUT, Plan
 from features.settle import Settling
 
@@ -56,6 +57,12 @@ class Storage(msgspec.Struct, frozen=True):
     def settling(self) -> Settling:
         """The tables by which states of this plan are settled."""
         return Settling(*(np.array(table, dtype=np.int64) for table in self.tables))
+
+    @property
+    def cells(self) -> tuple[object, ...]:
+        """Equal for plans whose states differ in what triggers remember alone, and in their digest."""
+        *tables, limits = self.tables
+        return (self.stored, tables, limits[:LIMIT_DIGEST], limits[LIMIT_DIGEST + 1 :])
 
     @property
     def keys(self) -> dict[str, int]:

@@ -15,8 +15,10 @@ from events.codec import decode
 from events.envelope import DECISION, Event, Tick
 from events.identity import partition_of
 from experiments.audit import Leak, audit
+from features.attribute import Plain
 from features.attribute_past import AttributePast
 from features.attribute_store import RedisAttributeStore
+from features.attributes_asked import AskedAttributes
 from features.convert import convert, digest_of
 from features.everybody import Cut
 from features.everybody_past import EverybodyPast
@@ -101,8 +103,23 @@ class History:
                 known.append((record, event))
         return known
 
-    def state(self, plan: Plan, customer: str) -> bytes:
-        """The customer's state at the end of the log, wake-ups at its ticks included, as its bytes."""
+    def state(self, plan: Plan, customer: str, past: AttributePast | None = None) -> bytes:
+        """The customer's state at the end of the log, wake-ups at its ticks included, as its bytes.
+
+        Triggers are told of attributes what `past` says; without it no batch table was ever loaded.
+        """
+        asked = AskedAttributes(plan)
+        past = past or AttributePast.none(plan)
+
+        def known(instants: Sequence[int]) -> dict[str, list[Plain | None]]:
+            if not asked.names:
+                return {}
+            rows = [asked.at(asked.of_all(past.held(customer, at)), at) for at in instants]
+            return dict(zip(asked.names, map(list, zip(*rows, strict=True)), strict=True))
+
+        def fold(events: Sequence[Event], positions: Sequence[int]) -> None:
+            act(plan, state, events, partition, positions, known([event.time for event in events]))
+
         state = empty(plan)
         partition = partition_of(customer, self.partitions)
         steps: list[tuple[int, Event | int]] = [
@@ -117,13 +134,14 @@ class History:
                 positions.append(position)
             elif plan.triggers.waits:
                 if events:
-                    act(plan, state, events, partition, positions)
+                    fold(events, positions)
                     events, positions = [], []
                 at = next_wake(plan, state)
                 if at is not None and at <= step:
-                    wake(plan, state, step, {}, customer)
+                    told = {name: value for name, (value,) in known([step]).items()}
+                    wake(plan, state, step, told, customer)
         if events:
-            act(plan, state, events, partition, positions)
+            fold(events, positions)
         return encode(plan, state)
 
 
@@ -212,7 +230,7 @@ def parity(
     chosen = np.random.default_rng(0).permutation(customers)[:states].tolist()
     stored = store.read_many(chosen)
     differing = sum(
-        _warm(plan, plans, blob) != _warm(plan, plans, history.state(plan, customer))
+        _warm(plan, plans, blob) != _warm(plan, plans, history.state(plan, customer, past))
         for customer, blob in zip(chosen, stored, strict=True)
     )
     return Parity(

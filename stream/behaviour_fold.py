@@ -273,12 +273,13 @@ class BehaviourFold:
         due = {customer for customer in self._store.due(partition, time) if customer not in waiting}
         due.update(customer for customer, at in waiting.items() if at is not None and at <= time)
         customers = sorted(due)
-        for customer, entry in zip(customers, self._fetch(customers), strict=True):
+        known = self._known(customers, [time] * len(customers))
+        for place, (customer, entry) in enumerate(zip(customers, self._fetch(customers), strict=True)):
             state = _opened(entry)
             at = next_wake(self._plan, state)
             if at is not None and at <= time and state.applied.get(partition, -1) < record.position:
-                known = {name: values[0] for name, values in self._known([customer], [time]).items()}
-                self._fire(wake(self._plan, state, time, known, customer))
+                mine = {name: values[place] for name, values in known.items()}
+                self._fire(wake(self._plan, state, time, mine, customer))
                 self._cache.replace([entry], [state.recent])
                 self._effects.states[customer] = entry
                 at = next_wake(self._plan, state)

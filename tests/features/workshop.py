@@ -275,7 +275,7 @@ def playbook(
 ) -> Path:
     """Write a playbook and say where."""
     folder = Path(mkdtemp())
-    top = f'name = "small"\nlateness = "{lateness}"\nwakes = {wakes}\n'
+    top = f'name = "small"\nlateness = "{lateness}"\n' + (f"wakes = {wakes}\n" if wakes != 16 else "")
     (folder / "playbook.toml").write_text(top + aggregates)
     (folder / "events.toml").write_text(events)
     (folder / "triggers.toml").write_text(triggers)

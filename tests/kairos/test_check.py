@@ -110,7 +110,7 @@ PLANTED = {
     ),
     "a function that is none": (
         "playbook.toml: line 16: [[aggregate]] pages.functions: expected some of count, sum, mean, min, max, "
-        "last, since_last, since_first, distinct, share, found 'since_lst'; did you mean since_last?"
+        "last, since_last, since_first, distinct, share, p1 to p99, found 'since_lst'; did you mean since_last?"
     ),
     "a trend of a window that is not kept": (
         "playbook.toml: line 18: [[aggregate]] pages.trends: expected lengths that are among windows, "
