@@ -169,7 +169,8 @@ def _look(
             return at.STILL if truth else at.UNTRUE
         payload = _evaluated(each, env)
     else:
-        cause, payload, customer = found.details.pop((each.number, wait.mark))
+        told = found.details.pop((each.number, wait.mark), ["", {}, customer])
+        cause, payload, customer = told
     if trigger.since_ms is not None and wait.end < trigger.since_ms:
         return at.OUTSIDE
     if trigger.until_ms is not None and wait.end >= trigger.until_ms:

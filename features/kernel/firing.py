@@ -158,7 +158,7 @@ def add_wait(
     judging: Judging, opened: Open, now: Now, trigger: int, end: int,
     began: int, mark: int, key: int,
 ) -> None:  # fmt: skip
-    """Wait, in order of (end, trigger, begin), then as they were read; past the bound the last is given up."""
+    """Wait, in order of (end, trigger, begin) and as read; past the bound the last is given up."""
     watching, remembers = judging.watching, judging.remembers
     waits = remembers.waits
     at = remembers.counts[N_WAITS]

@@ -82,8 +82,8 @@ TRIGGERS = """
 [[trigger]]
 name = "probe"
 on = "sale"
-when = "paid_sum_28d > 1 && paid_count_6h > 1 && sizes_distinct_7d > 1"
-meaning = "reads what is bounded"
+payload = { a = "paid_sum_28d", b = "paid_count_6h", c = "sizes_distinct_7d" }
+meaning = "tells what is bounded"
 """
 
 
@@ -135,14 +135,14 @@ def test_any_batches_give_the_same_bytes_when_bounds_bite(
     for position, event in enumerate(log):
         done = fold_batch(p, [alone.blob], [event], [0], [0], [position])
         alone = State(done.blobs[0])
-        probes.append(done.probes[0].tolist())
+        probes += [repr(hit.told) for hit in done.hits.every()]
     blob, found, at = empty(p).blob, [], 0
     for size in (*sizes, len(log)):
         piece = log[at : at + size]
         count = len(piece)
         done = fold_batch(p, [blob], piece, [0] * count, [0] * count, range(at, at + count))
         (blob,) = done.blobs
-        found += done.probes.tolist()
+        found += [repr(hit.told) for hit in done.hits.every()]
         at += count
     assert blob == alone.blob
     assert found == probes

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from events.envelope import Event
 from features.declare import Trigger, features_of
-from features.trigger import Step
 from features.plan import Plan
+from features.trigger import Step
 from tests.features.oracle import Past
 from tests.features.trigger_condition import names_of, value_of
 from tests.features.workshop import DAY

@@ -310,7 +310,9 @@ def shop_logs(draw: st.DrawFn, longest: int = 40) -> Sequence[Event | Tick]:
     log: list[Event | Tick] = []
     now, tick, paces = NOON, NOON, draw(PACES)
     kinds = st.sampled_from([None, "a", "a", "a", "b"])
-    what = st.sampled_from(draw(st.sampled_from(["sssslcpttr", "slllltttc", "scccltt", "sslllcr", "llllslcct"])))
+    what = st.sampled_from(
+        draw(st.sampled_from(["sssslcpttr", "slllltttc", "scccltt", "sslllcr", "llllslcct"]))
+    )
     for number in range(draw(st.integers(0, longest))):
         now += STEP * draw(st.sampled_from(paces))
         late = STEP * draw(st.sampled_from([0, 0, 0, 0, 1, 2, 3, 5, 20]))

@@ -1,4 +1,5 @@
-"""The super-app playbook through the real stack: many ids, one profile; triggers fire, each is answered once."""
+"""The super-app playbook through the real stack: many ids, one profile; triggers fire, each is answered
+once."""
 
 import json
 import time
