@@ -25,6 +25,7 @@ from features.kernel.recent import DEGREE
 from features.let_go import LetGo, let_go
 from features.plan import Plan, compile_plan
 from features.row import Everybody, cross, read_everybody, row
+from features.trigger import FIRED_COUNT, FIRED_SINCE
 
 CLOSE = 2e-6
 """Relative difference at which a sum of contributions is the row's float32."""
@@ -135,6 +136,11 @@ def why(
     Errors: `CannotSay` for an unknown feature, or a family without key.
     """
     feature = feature_named(plan, name)
+    if feature.function in (FIRED_COUNT, FIRED_SINCE):
+        raise CannotSay(
+            f"{name}: expected a feature counted of events, found what a trigger did; "
+            f"python -m kairos trigger try {feature.aggregate} --customer ... shows when it fired and why not else"
+        )
     if feature.match is not None and key is None:
         raise CannotSay(f"{name}: expected an offer, as its {feature.match} picks the key; give --offer")
     known = [each for each in log if each[2].time < at]
