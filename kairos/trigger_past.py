@@ -1,6 +1,6 @@
 """The very fold of the stream over a past, many customers at once, with states kept in memory.
 
-Ticks at which nobody can be waiting are left out, which changes nothing that fires.
+Who waits for the clock is looked at just before its next event: other ticks change nothing that fires.
 """
 
 import heapq
@@ -43,33 +43,40 @@ def fold_past(plan: Plan, log: PastLog) -> Iterator[tuple[list[tuple[Record, int
 def _pieces(
     plan: Plan, records: Iterator[Record], store: "_Memory"
 ) -> Iterator[tuple[list[Record], list[tuple[Record, int]]]]:
-    """Records to fold together, and the events among them: ticks at which somebody may be waiting end one."""
+    """Records to fold together, and the events among them.
+
+    Who may have waited for the clock is looked at before its next event: a piece ends there, with the newest
+    tick. Until then nothing of its own has happened, so a later tick finds what an earlier one would have.
+    """
     soonest = _soonest(plan)
     piece: list[Record] = []
     events: list[tuple[Record, int]] = []
-    due: float = inf
-    last: Record | None = None
+    due: dict[bytes, float] = {}
+    newest: dict[bytes, int] = {}
+    clock: tuple[Record, int] | None = None
     for record in records:
         tick = is_tick(record)
-        if tick is None:
-            item = decode(record.value)
-            if not isinstance(item, Event):
-                continue
-            piece.append(record)
-            events.append((record, item.time))
-            wait = soonest.get(item.type)
-            if wait is not None and item.time + wait < due:
-                due = item.time + wait
-        else:
-            last = record
-            if tick.time < due:
-                continue
-            piece.append(record)
-            last = None
-        if tick is not None or len(piece) >= TOGETHER:
+        if tick is not None:
+            clock = record, tick.time
+            continue
+        item = decode(record.value)
+        if not isinstance(item, Event):
+            continue
+        key = record.key
+        if clock is not None and newest.get(key, clock[0].position) < clock[0].position:
+            if min(due.get(key, inf), store.wakes.get(item.customer, inf)) <= clock[1]:
+                yield [*piece, clock[0]], events
+                piece, events, due, clock = [], [], {}, None
+        elif len(piece) >= TOGETHER:
             yield piece, events
-            piece, events, due = [], [], store.earliest()
-    yield [*piece, *([last] if last is not None else [])], events
+            piece, events, due = [], [], {}
+        piece.append(record)
+        events.append((record, item.time))
+        newest[key] = record.position
+        wait = soonest.get(item.type)
+        if wait is not None and item.time + wait < due.get(key, inf):
+            due[key] = item.time + wait
+    yield ([*piece, clock[0]] if clock is not None else piece), events
 
 
 def _soonest(plan: Plan) -> dict[str, int]:
@@ -90,8 +97,9 @@ class _Memory:
     rewritten: Collection[str] = ()
 
     def __init__(self) -> None:
-        self._wakes: dict[str, int] = {}
+        self.wakes: dict[str, int] = {}
         self._heap: list[tuple[int, str]] = []
+        self._asked: list[tuple[int, str]] = []
 
     def read_many(self, customers: Sequence[str]) -> list[bytes | None]:
         """Nobody is known that the cache does not hold, as it lets go of nothing."""
@@ -99,23 +107,21 @@ class _Memory:
 
     def due(self, partition: int, before_ms: int) -> list[str]:
         """Whoever is to be looked at by then."""
-        found = []
-        while self.earliest() <= before_ms:
-            found.append(heapq.heappop(self._heap)[1])
-            del self._wakes[found[-1]]
-        return found
+        while self._heap and self._heap[0][0] <= before_ms:
+            at, customer = heapq.heappop(self._heap)
+            if self.wakes.get(customer) == at:
+                self._asked.append((at, customer))
+        return [customer for _, customer in self._asked]
 
     def note(self, wakes: Mapping[str, int | None]) -> None:
         """Keep when customers are to be looked at next."""
+        for asked in self._asked:
+            if asked[1] not in wakes:  # it has read further than the tick: a later one is its own
+                heapq.heappush(self._heap, asked)
+        self._asked = []
         for customer, at in wakes.items():
             if at is None:
-                self._wakes.pop(customer, None)
+                self.wakes.pop(customer, None)
             else:
-                self._wakes[customer] = at
+                self.wakes[customer] = at
                 heapq.heappush(self._heap, (at, customer))
-
-    def earliest(self) -> float:
-        """When somebody is to be looked at next (ms)."""
-        while self._heap and self._wakes.get(self._heap[0][1]) != self._heap[0][0]:
-            heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else inf
