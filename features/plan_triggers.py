@@ -44,6 +44,15 @@ class CompiledTrigger(NamedTuple):
     clauses: Mapping[int, Node]
     asked: Mapping[int, Node]
 
+    @property
+    def reads(self) -> frozenset[str]:
+        """The names of the features, hidden ones too, that decide whether it fires."""
+        conditions = [each for each in (self.condition, self.audience) if each is not None]
+        spoken = {name.partition("[")[0] for each in conditions for name in each.names}
+        if self.trigger.nth is not None:
+            spoken.add(f"{self.trigger.name}_nth_count_ever")
+        return frozenset(spoken)
+
 
 class Given(NamedTuple):
     """What is worked out of the events of one type before they are folded, column by column.

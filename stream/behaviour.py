@@ -237,7 +237,8 @@ def _fold(
         closing.callback(tables.close)
         attributes = AttributeReader(tables, plan, stop)
     folding = BehaviourFold(
-        *(plan, swapping, setup.partitions, cache, counters, watermarks, everybody, attributes)
+        *(plan, swapping, setup.partitions, cache, counters, watermarks, everybody, attributes),
+        lambda: reader.quiet,
     )
     grafter = Grafter(redis, setup.project, plan, mine, reader, cache, counters, leases.guard)
     stage = BehaviourStage(

@@ -88,9 +88,11 @@ class BehaviourFold:
         watermarks: Mapping[int, int],
         everybody: EverybodyKeeper | None = None,
         look_up: LookUp | None = None,
+        quiet: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._plan = plan
         self._look_up = look_up
+        self._quiet = quiet
         self._everybody = everybody
         self._store = store
         self._partitions = partitions
@@ -298,7 +300,11 @@ class BehaviourFold:
         return self._effects.wakes.setdefault(partition, {})
 
     def _fire(self, fired: Iterable[Fired]) -> None:
+        quiet = self._quiet()
         for one in fired:
+            if quiet and one.time < quiet.get(one.trigger, 0):
+                self._counters.add("triggers_warming")  # what it reads is missing, so it cannot know
+                continue
             self._effects.messages.append(trigger_message(one, self._partitions))
             self._counters.add("triggers_fired")
             self._counters.add(f"triggers_fired.{one.trigger}")
