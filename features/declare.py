@@ -15,6 +15,7 @@ from features.declare_trigger import Known, read_trigger
 from features.feature import SHARED, Aggregate, Derived, Feature, expand, names_of_everybody, stored
 from features.kleene import Kind
 from features.memory import MEMORY, MEMORY_LEAST, MEMORY_MOST, memory_at_least
+from features.ranges import ranges_of
 from features.table import NAME, File, Table
 from features.trigger import WAKES, Step, Trigger, fired_names
 from features.trigger_features import check_order, counted_for, fired_features
@@ -107,7 +108,7 @@ def read(folder: Path) -> tuple[Playbook, list[Fault]]:
     shared = names_of_everybody(aggregates, ratios)
     names = _spoken_of(tables, (*visible, *ratios), attributes) if known else None
     row = {each.name: each for each in _row_of(aggregates, ratios, tables, freshness)}
-    speaks = Known(contracts, names, shared, _zone(timezone), row)
+    speaks = Known(contracts, names, shared, _zone(timezone), row, ranges_of(row.values()))
     triggers = [read_trigger(table, speaks) for table in tables]
     _unique("trigger", tables)
     _clashing(tables, triggers, {*named, *(aggregate.name for aggregate in aggregates)})

@@ -12,7 +12,7 @@ from features.expression import compile_expression
 from features.feature import Feature
 from features.grammar import BadExpression, names_in
 from features.kleene import Kind
-from features.ranges import Ranges, ranges_of
+from features.ranges import Ranges
 from features.table import Table
 from features.time_alone import turns_true_by_time
 from features.trigger import Step, Trigger
@@ -28,7 +28,7 @@ class Known(NamedTuple):
 
     `features` is None when their file cannot be read: then conditions are not checked. Those that are
     `shared` count over everybody, which no trigger can watch. `row` are the
-    features of the customer's row by name.
+    features of the customer's row by name, `ranges` what names of conditions may hold.
     """
 
     contracts: Contracts
@@ -36,11 +36,7 @@ class Known(NamedTuple):
     shared: Collection[str]
     timezone: ZoneInfo
     row: Mapping[str, Feature]
-
-    @property
-    def ranges(self) -> Ranges:
-        """What names of conditions may hold."""
-        return ranges_of(self.row.values())
+    ranges: Ranges
 
     def names(self, events: Collection[str]) -> dict[str, Kind] | None:
         """Names of a condition about one of these events; its fields are those that all of them have."""
@@ -93,7 +89,7 @@ def read_trigger(table: Table, known: Known) -> Trigger:
 def speaks_of(text: str | None) -> frozenset[str]:
     """The names that a condition speaks of, up to their first dot; none when it cannot be understood."""
     try:
-        return frozenset(names_in(text)) if text else frozenset()
+        return names_in(text) if text else frozenset()
     except BadExpression:
         return frozenset()  # said where it is checked
 
