@@ -89,7 +89,7 @@ def read_trigger(table: Table, known: Known) -> Trigger:
 def speaks_of(text: str | None) -> frozenset[str]:
     """The names that a condition speaks of, up to their first dot; none when it cannot be understood."""
     try:
-        return frozenset(names_in(text)) if text else frozenset()
+        return names_in(text) if text else frozenset()
     except BadExpression:
         return frozenset()  # said where it is checked
 

@@ -15,6 +15,9 @@ __all__ = ["BadExpression", "names_in", "parse"]
 LONGEST = 2_000
 """Characters of an expression."""
 
+REMEMBERED = 4_096
+"""Expressions of which the names are kept once they were found."""
+
 _OTHERWISE = tuple(
     (re.compile(pattern, re.IGNORECASE), hint)
     for pattern, hint in (
@@ -54,7 +57,8 @@ def parse(text: str) -> Any:
         raise _unreadable(text, error) from None
 
 
-def names_in(text: str) -> set[str]:
+@lru_cache(REMEMBERED)  # a playbook asks of each condition several times
+def names_in(text: str) -> frozenset[str]:
     """Every name the expression speaks of, up to its first dot.
 
     Errors: `BadExpression`.
@@ -62,7 +66,7 @@ def names_in(text: str) -> set[str]:
     >>> sorted(names_in("spend > 2 * coalesce(visits, 0) && event.store in ['a', 'b']"))
     ['event', 'spend', 'visits']
     """
-    return {str(tree.children[0]) for tree in parse(text).find_data("ident")}
+    return frozenset(str(tree.children[0]) for tree in parse(text).find_data("ident"))
 
 
 def without_prefix(text: str, prefix: str) -> str:

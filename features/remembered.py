@@ -3,12 +3,15 @@
 The bytes are those of `features.kernel.remembering`; what is written here is what compiled code would write.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 
 from features.kernel import trigger_layout as at
+from features.kernel.remembering import waits_at
 
 _HOLDS = 8
 
@@ -65,12 +68,29 @@ def unpack(packed: bytes) -> Remembered:
             entry.mark, entry.key = reader.word(), reader.signed()
         if flags & _HOLDS:
             entry.held = tuple((reader.whole(), reader.signed()) for _ in range(reader.whole()))
-    for _ in range(reader.whole()):
-        trigger, end, began = reader.whole(), reader.whole(), reader.whole() - 1
-        found.waits.append(Wait(end, trigger, began, reader.word(), reader.signed()))
+    found.waits = _waits(reader)
     if rest := packed[reader.at :]:
         found.details = {(number, mark): told for number, mark, told in _decode(rest)}
     return found
+
+
+def waits_of(packed: bytes) -> list[Wait]:
+    """The instants that are waited for, alone."""
+    return _waits(_behind_entries(packed)) if packed else []
+
+
+def with_details(packed: bytes, told: Mapping[tuple[int, int], list[Any]]) -> bytes:
+    """The same with details of more waits, (trigger, mark) -> [cause, payload, customer]; those of waits that
+    are over are left out.
+
+    Entries are stepped over by compiled code: of many triggers they are most of the bytes.
+    """
+    if not packed:
+        return packed
+    reader = _behind_entries(packed)
+    waits = _waits(reader)
+    details = {(number, mark): each for number, mark, each in _decode(packed[reader.at :] or _NONE)}
+    return packed[: reader.at] + _details(waits, {**details, **told})
 
 
 def pack(found: Remembered) -> bytes:
@@ -101,11 +121,27 @@ def pack(found: Remembered) -> bytes:
             _whole(out, wait.began + 1)
             out += wait.mark.to_bytes(8, "little", signed=True)
             _signed(out, wait.key)
-    open_ = {(wait.trigger, wait.mark) for wait in found.waits if wait.began >= 0}
-    kept = sorted((number, mark) for number, mark in found.details if (number, mark) in open_)
-    if kept:
-        out += _encode([[number, mark, found.details[number, mark]] for number, mark in kept])
-    return bytes(out)
+    return bytes(out) + _details(found.waits, found.details)
+
+
+def _waits(reader: "_Reader") -> list[Wait]:
+    waits = []
+    for _ in range(reader.whole()):
+        trigger, end, began = reader.whole(), reader.whole(), reader.whole() - 1
+        waits.append(Wait(end, trigger, began, reader.word(), reader.signed()))
+    return waits
+
+
+def _details(waits: Iterable[Wait], details: Mapping[tuple[int, int], list[Any]]) -> bytes:
+    open_ = {(wait.trigger, wait.mark) for wait in waits if wait.began >= 0}
+    kept = sorted(key for key in details if key in open_)
+    return _encode([[*key, details[key]] for key in kept]) if kept else b""
+
+
+def _behind_entries(packed: bytes) -> "_Reader":
+    reader = _Reader(packed)
+    reader.at = int(waits_at(np.frombuffer(packed, dtype=np.uint8)))
+    return reader
 
 
 class _Reader:
@@ -146,4 +182,5 @@ def _signed(out: bytearray, value: int) -> None:
 
 
 _encode = msgspec.msgpack.Encoder().encode
+_NONE = _encode([])
 _decode = msgspec.msgpack.Decoder(list[tuple[int, int, list[Any]]]).decode

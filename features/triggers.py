@@ -17,7 +17,7 @@ from features.kernel import trigger_layout as at
 from features.kernel.remembering import NEVER
 from features.plan import Plan
 from features.plan_triggers import EVENT, CompiledTrigger
-from features.remembered import Entry, Remembered, Wait, pack, unpack
+from features.remembered import Entry, Remembered, Wait, pack, unpack, waits_of, with_details
 from features.row import whole_row
 from features.state import State
 
@@ -75,7 +75,8 @@ def told(
     `event_of` answers the event of a hit, `attributes` are those of every event of the batch.
     """
     fired: list[tuple[int, Fired]] = []
-    found: Remembered | None = None
+    details: dict[tuple[int, int], list[Any]] = {}
+    changed = False
     for hit in hits:
         each = plan.triggers.triggers[hit.trigger]
         if hit.sort == at.FIRED:
@@ -87,15 +88,15 @@ def told(
             event = event_of(hit.event)
             one = _fired(each, event.customer, hit.time, hit.began, hit.mark, "", {})
             fired.append((hit.event, one._replace(superseded_by=event.id)))
-        elif hit.sort in (at.STARTED, at.ENDED, at.GIVEN_UP):
-            found = unpack(memory) if found is None else found
-            if hit.sort == at.STARTED:
-                event = event_of(hit.event)
-                payload = _payload(plan, each, event, hit, attributes)
-                # Beside the waits that compiled code has noted; what is over by now is left out as it is
-                # packed.
-                found.details[hit.trigger, hit.mark] = [event.id, payload, event.customer]
-    return fired, None if found is None else pack(found)
+        elif hit.sort == at.STARTED:
+            event = event_of(hit.event)
+            payload = _payload(plan, each, event, hit, attributes)
+            # Beside the waits that compiled code has noted; what is over by now is left out as it is packed.
+            details[hit.trigger, hit.mark] = [event.id, payload, event.customer]
+            changed = True
+        elif hit.sort in (at.ENDED, at.GIVEN_UP):
+            changed = changed or hit.began >= 0  # a look that was armed has none
+    return fired, with_details(memory, details) if changed else None
 
 
 def wake(
@@ -136,7 +137,7 @@ def overflowed(hits: Sequence[Hit]) -> int:
 def next_wake(plan: Plan, state: State) -> int | None:
     """The earliest watermark (ms) at which `wake` has something to look at; None when nothing waits."""
     triggers = plan.triggers.triggers
-    waits = unpack(state.memory).waits
+    waits = waits_of(state.memory)
     return min((wait.end + triggers[wait.trigger].trigger.patience_ms for wait in waits), default=None)
 
 

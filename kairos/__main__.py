@@ -375,6 +375,18 @@ def _add_benches(sub: argparse.ArgumentParser) -> None:
         seconds=(20, "seconds of looking, for rows and for decisions each"),
         customers=(20_000, "customers whose events flow"),
     )
+    kind(
+        "triggers",
+        "What triggers cost on top of the fold, and how soon one that fired is told (the wide playbook).",
+        features=(1_000, "features at most, of those the playbook has"),
+        triggers=(1_000, "triggers drawn for it"),
+        customers=(20_000, "customers, all of them known before"),
+        events=(40_000, "events measured"),
+        history=(10, "events in each customer's past, at the mean"),
+        batch=(2_000, "events at once"),
+        rate=(1_000, "events a second while triggers are waited for, where the machine keeps up"),
+        seconds=(20, "seconds of waiting for triggers"),
+    )
 
 
 def _positive(text: str) -> int:

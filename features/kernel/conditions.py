@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from features.kernel.applying import load_entry
-from features.kernel.compiled import Bytes, compiled, int64
+from features.kernel.compiled import Bytes, int64, within
 from features.kernel.directory import AWAY, ENTRY, GONE, INDEX, SLOT, THIN, find
 from features.kernel.layout import (
     BANK_COLUMNS,
@@ -88,7 +88,7 @@ class Open(NamedTuple):
     coming: int
 
 
-@compiled
+@within
 def read_part(
     watching: Watching, asked: Asked, ask: int, kind: int, opened: Open, remembers: Remembers, bank: int,
     column: int, key_number: int,
@@ -133,7 +133,7 @@ def read_part(
     return out[column]
 
 
-@compiled
+@within
 def value_of(
     watching: Watching, asked: Asked, ask: int, kind: int, opened: Open, remembers: Remembers, source: int
 ) -> float:  # fmt: skip
@@ -169,7 +169,7 @@ def value_of(
     return value
 
 
-@compiled
+@within
 def compute(op: int, left: float, right: float, third: float) -> float:
     """One step of a clause."""
     if op == BOTH:
@@ -213,7 +213,7 @@ def compute(op: int, left: float, right: float, third: float) -> float:
     return 1.0 if true else 0.0
 
 
-@compiled
+@within
 def is_true(
     watching: Watching, asked: Asked, ask: int, kind: int, opened: Open, remembers: Remembers, clause: int
 ) -> bool:  # fmt: skip
@@ -250,7 +250,7 @@ def is_true(
     return truth == 1
 
 
-@compiled
+@within
 def first_untrue(
     watching: Watching, asked: Asked, ask: int, kind: int, opened: Open, remembers: Remembers, condition: int
 ) -> int:  # fmt: skip

@@ -6,7 +6,7 @@ goes to `hits`, for messages to be made of.
 
 from typing import NamedTuple
 
-from features.kernel.compiled import Words, compiled, int64
+from features.kernel.compiled import Words, int64, within
 from features.kernel.conditions import Open, first_untrue, value_of
 from features.kernel.remembering import hold, touch
 from features.kernel.scratch import FULL, FULL_HITS
@@ -15,8 +15,10 @@ from features.kernel.trigger_layout import (
     ALONE,
     ANSWERED,
     ANSWERS,
+    ATOM,
     AUDIENCE,
     BEGINS,
+    CLAUSE_COLUMNS,
     CONDITION,
     COOLDOWN,
     COOLING,
@@ -93,7 +95,7 @@ class Now(NamedTuple):
     newest: int
 
 
-@compiled
+@within
 def tell(
     judging: Judging, opened: Open, now: Now, trigger: int, sort: int, time: int, began: int, mark: int,
     more: int,
@@ -113,7 +115,7 @@ def tell(
     return row
 
 
-@compiled
+@within
 def tell_values(judging: Judging, opened: Open, now: Now, row: int) -> None:
     """Add to what happened the values that its trigger reports."""
     watching, asked, told, remembers = judging.watching, judging.asked, judging.told, judging.remembers
@@ -135,7 +137,7 @@ def tell_values(judging: Judging, opened: Open, now: Now, row: int) -> None:
     remembers.counts[N_TOLD] += 1
 
 
-@compiled
+@within
 def remove_wait(remembers: Remembers, wait: int) -> None:
     """Take a wait out."""
     remembers.counts[N_WAITS] -= 1
@@ -143,7 +145,7 @@ def remove_wait(remembers: Remembers, wait: int) -> None:
         remembers.waits[place] = remembers.waits[place + WAIT_COLUMNS]
 
 
-@compiled
+@within
 def later(waits: Words, wait: int, end: int, trigger: int, began: int) -> bool:
     """Whether a wait comes behind one of this end, trigger and begin."""
     if waits[wait + WAIT_END] != end:
@@ -153,7 +155,7 @@ def later(waits: Words, wait: int, end: int, trigger: int, began: int) -> bool:
     return waits[wait + WAIT_BEGAN] > began
 
 
-@compiled
+@within
 def add_wait(
     judging: Judging, opened: Open, now: Now, trigger: int, end: int,
     began: int, mark: int, key: int,
@@ -177,7 +179,7 @@ def add_wait(
             waits[last + WAIT_BEGAN], waits[last + WAIT_MARK], 0)  # fmt: skip
 
 
-@compiled
+@within
 def arm(judging: Judging, opened: Open, now: Now, trigger: int, end: int) -> None:
     """Look at the trigger again at `end`, unless it is to be looked at later still."""
     remembers = judging.remembers
@@ -191,7 +193,7 @@ def arm(judging: Judging, opened: Open, now: Now, trigger: int, end: int) -> Non
     add_wait(judging, opened, now, trigger, end, -1, 0, 0)
 
 
-@compiled
+@within
 def supersede(judging: Judging, opened: Open, now: Now, trigger: int) -> None:
     """Say once that the trigger's last firing would not have been, had this event been read in time."""
     watching, remembers = judging.watching, judging.remembers
@@ -205,7 +207,7 @@ def supersede(judging: Judging, opened: Open, now: Now, trigger: int) -> None:
         remembers.entries[entry + MARK_OF], 0)  # fmt: skip
 
 
-@compiled
+@within
 def end_waits(judging: Judging, opened: Open, now: Now, trigger: int, key: int) -> None:
     """The event that must not happen did: end the waits of this trigger that it answers."""
     watching, remembers = judging.watching, judging.remembers
@@ -232,7 +234,7 @@ def end_waits(judging: Judging, opened: Open, now: Now, trigger: int, key: int) 
         supersede(judging, opened, now, trigger)
 
 
-@compiled
+@within
 def held_between(remembers: Remembers, number: int, first: int, last: int, key: int) -> bool:
     """Whether an event of this key is remembered from first to last (ms)."""
     entry = number * REMEMBERED
@@ -243,7 +245,7 @@ def held_between(remembers: Remembers, number: int, first: int, last: int, key: 
     return False
 
 
-@compiled
+@within
 def answered(remembers: Remembers, number: int, first: int, last: int, key: int) -> bool:
     """Whether a start that comes late has been answered; as if so where too many answers came to know all."""
     entry = number * REMEMBERED
@@ -252,7 +254,7 @@ def answered(remembers: Remembers, number: int, first: int, last: int, key: int)
     return held_between(remembers, number, first, last, key)
 
 
-@compiled
+@within
 def use_up(remembers: Remembers, number: int, first: int, last: int, key: int) -> None:
     """Forget the events of this key that are remembered from first to last."""
     entry, kept = number * REMEMBERED, int64(0)
@@ -266,7 +268,7 @@ def use_up(remembers: Remembers, number: int, first: int, last: int, key: int) -
     entries[entry + HELD] = kept
 
 
-@compiled
+@within
 def why_not(
     judging: Judging, opened: Open, now: Now, trigger: int,
     sort: int, more: int,
@@ -278,7 +280,7 @@ def why_not(
         tell_values(judging, opened, now, row)
 
 
-@compiled
+@within
 def start(
     judging: Judging, opened: Open, now: Now, trigger: int
 ) -> None:  # fmt: skip
@@ -310,6 +312,8 @@ def start(
     if untrue >= 0:
         why_not(judging, opened, now, trigger, UNTRUE, untrue)
         return
+    for n in range(3):
+        keys[n] = key_of(judging, now, watching.start_keys[3 * trigger + n])
     absent = table[row + UNLESS] >= 0
     if not absent and not table[row + FROM] <= now.time < table[row + UNTIL]:
         why_not(judging, opened, now, trigger, OUTSIDE, 0)
@@ -349,7 +353,33 @@ def start(
     fire(remembers, trigger, now.time, now.mark, keys[2])
 
 
-@compiled
+@within
+def rests(judging: Judging, now: Now, trigger: int) -> bool:
+    """Whether a trigger plainly does nothing at an event: a clause is known to be untrue, and no edge is to
+    fall, no look to be armed, nothing to be said."""
+    watching, asked, remembers = judging.watching, judging.asked, judging.remembers
+    row = trigger * TRIGGER_COLUMNS
+    condition = watching.triggers[row + CONDITION]
+    if condition < 0 or watching.verbose or watching.triggers[row + WAKE] >= 0:
+        return False
+    if watching.triggers[row + EDGE] and (
+        remembers.entries[trigger * REMEMBERED + REMEMBERED_FLAGS] & TRUE_BEFORE
+    ):
+        return False
+    stamp = remembers.counts[STAMP]
+    for at in range(watching.clauses_at[condition], watching.clauses_at[condition + 1]):
+        clause = watching.clause_of[at]
+        atom = watching.clauses[clause * CLAUSE_COLUMNS + ATOM]
+        if atom >= 0:
+            place = watching.atoms_of[now.kind * watching.n_atoms + atom]
+            if asked.atoms[now.ask * asked.atoms_width + place] != 1:
+                return True
+        elif remembers.truth_stamps[clause] == stamp and remembers.truths[clause] != 1:
+            return True
+    return False
+
+
+@within
 def fire(remembers: Remembers, trigger: int, time: int, mark: int, key: int) -> None:
     """Remember that it fired."""
     entries, entry = remembers.entries, touch(remembers, trigger)
@@ -363,11 +393,10 @@ def fire(remembers: Remembers, trigger: int, time: int, mark: int, key: int) -> 
     entries[entry + REMEMBERED_FLAGS] |= HAS_FIRED
 
 
-@compiled
+@within
 def judge_event(judging: Judging, opened: Open, now: Now) -> None:
     """Everything that the event does to triggers."""
     watching, asked, remembers = judging.watching, judging.asked, judging.remembers
-    keys = judging.keys
     remembers.counts[STAMP] += 1
     entries = remembers.entries
     for role in range(
@@ -376,19 +405,20 @@ def judge_event(judging: Judging, opened: Open, now: Now) -> None:
         ROLE_COLUMNS,
     ):
         sort, trigger = watching.roles[role + ROLE], watching.roles[role + TRIGGER]
-        gate, key = watching.roles[role + GATE], key_of(judging, now, watching.roles[role + KEY])
         if sort == STARTS:
-            for n in range(3):
-                number = watching.start_keys[3 * trigger + n]
-                keys[n] = key_of(judging, now, number)
+            # Most cannot start: to be quick about these is what makes a thousand triggers cheap.
+            if rests(judging, now, trigger):
+                continue
             start(judging, opened, now, trigger)
             if opened.scratch.now[FULL]:
                 return
             continue
+        gate = watching.roles[role + GATE]
         if gate >= 0:
             place = watching.atoms_of[now.kind * watching.n_atoms + gate]
             if asked.atoms[now.ask * asked.atoms_width + place] != 1:
                 continue
+        key = key_of(judging, now, watching.roles[role + KEY])
         if sort == ENDS:
             end_waits(judging, opened, now, trigger, key)
         elif sort == COUNTS:
@@ -405,7 +435,7 @@ def judge_event(judging: Judging, opened: Open, now: Now) -> None:
             hold(remembers, touch(remembers, trigger), now.time, key, now.newest - watching.lateness)
 
 
-@compiled
+@within
 def key_of(judging: Judging, now: Now, number: int) -> int:
     """The key of an event's fields by its number; 0 where there are none to agree in."""
     watching, asked = judging.watching, judging.asked

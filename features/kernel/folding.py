@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from features.kernel import recent
 from features.kernel.applying import apply_event, open_settled
 from features.kernel.bounds import keep_bounds
-from features.kernel.compiled import Bytes, Floats, Words, compiled, int64, pointer
+from features.kernel.compiled import Bytes, Floats, Words, compiled, int64, pointer, within
 from features.kernel.conditions import Open
 from features.kernel.directory import INDEX
 from features.kernel.firing import Now, judge_event
@@ -172,7 +172,7 @@ def fold_states(
     return 0
 
 
-@compiled
+@within
 def fold_state(
     tables: Tables, read: Read, scratch: Scratch, arrivals: Arrivals, judged: Judged, judging: Judging,
     bound: int, digest: int, state: Parts, first: int, last: int, out: Parts,
@@ -314,7 +314,7 @@ def fold_state(
     return at, settled_end, due
 
 
-@compiled
+@within
 def apply_rows(
     tables: Tables, read: Read, scratch: Scratch, judged: Judged, judging: Judging, most: int, bound: int,
     buf: Bytes, first: int, last: int, held: int, only_probed: bool, judges: bool,

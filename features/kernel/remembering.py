@@ -154,6 +154,25 @@ def store_memory(remembers: Remembers, buf: Bytes, at: int) -> int:
 
 
 @compiled
+def waits_at(buf: Bytes) -> int:
+    """Where the waits begin in what is remembered: behind all entries."""
+    count, at = get(buf, 0)
+    for _ in range(count):
+        _, at = get(buf, at)
+        flags = int64(buf[at])
+        at += 1
+        if flags & HAS_FIRED:
+            _, at = get(buf, at)
+            _, at = get(buf, at)
+            _, at = get(buf, at + 8)
+        if flags & _HOLDS:
+            held, at = get(buf, at)
+            for _ in range(2 * held):
+                _, at = get(buf, at)
+    return at
+
+
+@compiled
 def read_fired(buf: Bytes, place: int, at: int, fired: Words, size: int, row: Floats) -> None:
     """Write how often and how many days before `at` (ms) triggers fired into their columns of a row."""
     count, place = get(buf, place)
