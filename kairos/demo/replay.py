@@ -85,12 +85,20 @@ class Replay:
         self._count()
 
     def _introduce(self, first: Day) -> None:
-        """Tell who is who before anything happens: topics have no order between them, but a mark has."""
+        """Tell who is who, then what was mailed so far: topics have no order between them, but a mark has.
+
+        Nor have a topic's partitions. What was mailed weeks apart is told one instant after the other, or it
+        would hang on who is read first what the counts over everybody take for too late.
+        """
         known = _earliest(self.shopping, first)
         self._publisher.link(self.shopping.households(), known)
         self._publisher.mark(MARKED, known + 1)
         self._wait_for(known + 1)
-        self._publisher.sends(self.shopping.sends_before())
+        mailed = self.shopping.sends_before()
+        for at in sorted(set(mailed.time.tolist())):
+            self._publisher.sends(mailed[mailed.time == at])
+            self._publisher.mark(MARKED, at + 1)
+            self._wait_for(at + 1)
         self._publisher.mark(MARKED, first.start)
 
     def close(self) -> None:
