@@ -1,8 +1,8 @@
 """Conditions as people write them: a safe subset of CEL, parsed once, evaluated on an event or on all offers.
 
 The language: names, numbers, texts, true and false; `&& || !`, `== != < <= > >=`, `+ - * / %`, `in [..]`,
-`c ? a : b`, `is_missing(x)`, `coalesce(a, b, ...)`, `family[event.field]`. Missing values are unknown, and
-what depends on one is unknown too: nothing substitutes silently. Everything is typed when it is compiled, and
+`c ? a : b`, `is_missing(x)`, `coalesce(a, b, ...)`, `family[event.field]`. Missing values are unknown, and what
+depends on one is unknown too: nothing substitutes silently. Everything is typed when it is compiled, and
 nothing can loop.
 """
 
