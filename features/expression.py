@@ -1,9 +1,8 @@
 """Conditions as people write them: a safe subset of CEL, parsed once, evaluated on an event or on all offers.
 
 The language: names, numbers, texts, true and false; `&& || !`, `== != < <= > >=`, `+ - * / %`, `in [..]`,
-`c ? a : b`, `is_missing(x)`, `coalesce(a, b, ...)`, `family[event.field]`. Missing values are unknown, and what
-depends on one is unknown too: nothing substitutes silently. Everything is typed when it is compiled, and
-nothing can loop.
+`c ? a : b`, `is_missing(x)`, `coalesce(a, b, ...)`. Missing values are unknown, and what depends on one
+is unknown too: nothing substitutes silently. Everything is typed when it is compiled, and nothing can loop.
 """
 
 import ast
@@ -42,7 +41,7 @@ _FUNCTIONS = ("is_missing", "coalesce")
 
 
 class Expression(NamedTuple):
-    """A compiled expression: `names` it reads, the `kind` of its value, the `tree` of its parts.
+    """A compiled expression: `names` it reads, the `kind` of its value.
 
     >>> names = {"spend": "number", "store": "category"}
     >>> big = compile_expression("spend > 100 && !is_missing(store)", names)
@@ -60,7 +59,6 @@ class Expression(NamedTuple):
     kind: Kind
     one: Callable[[Env], Any]
     many: Callable[[Env], tuple[Any, Any]]
-    tree: Node
 
     def test(self, env: Env) -> bool:
         """Whether the condition is known to be true of single values."""
@@ -85,7 +83,7 @@ def compile_expression(text: str, names: Mapping[str, Kind]) -> Expression:
     """
     compiler = _Compiler(text, names)
     node = compiler.compile(parse(text), 0)
-    return Expression(text, tuple(sorted(compiler.used)), node.kind, node.one, node.many, node)
+    return Expression(text, tuple(sorted(compiler.used)), node.kind, node.one, node.many)
 
 
 class _Compiler:
@@ -130,8 +128,6 @@ class _Compiler:
             return self.literal(tree)
         if rule in ("ident", "member_dot"):
             return self.name(tree)
-        if rule == "member_index":
-            return self.keyed(tree)
         if rule == "paren_expr":
             return self.compile(tree.children[0], depth + 1)
         if rule == "ident_arg":
@@ -200,28 +196,8 @@ class _Compiler:
         kind = self.names.get(name)
         if kind is None:
             raise self.error(tree, "a known name", name, did_you_mean(name, self.names))
-        if kind == "family":
-            hint = f"write {name}[event.FIELD] for the key that the event names"
-            raise self.error(tree, "a key behind a family", name, hint)
         self.used.add(name)
         return kleene.name(name, kind)
-
-    def keyed(self, tree: Any) -> Node:
-        """`family[event.field]`: the number at the event's own key, under that very name."""
-        name, field = dotted(tree.children[0]), dotted(tree.children[1])
-        if name is None or self.names.get(name) != "family":
-            known = [each for each, kind in self.names.items() if kind == "family"]
-            hint = did_you_mean(name or "", known)
-            raise self.error(tree, "the name of a family before [", self.shown(tree.children[0]), hint)
-        if field is None or self.names.get(field) != "category":
-            keys = [each for each, kind in self.names.items() if kind == "category"]
-            hint = did_you_mean(field or "", keys)
-            raise self.error(
-                tree.children[1], "a category field of the event", self.shown(tree.children[1]), hint
-            )
-        key = f"{name}[{field}]"
-        self.used.add(key)
-        return kleene.name(key, "number")
 
     def call(self, tree: Any, depth: int) -> Node:
         function = str(tree.children[0])

@@ -60,7 +60,7 @@ def descend(tree: Any) -> Any:
         isinstance(tree, Tree)
         and len(tree.children) == 1
         and isinstance(tree.children[0], Tree)
-        and str(tree.data) not in ("paren_expr", "list_lit", "member_dot", "member_index", "ident_arg")
+        and str(tree.data) not in ("paren_expr", "list_lit", "member_dot", "ident_arg")
     ):
         tree = tree.children[0]
     return tree

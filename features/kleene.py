@@ -11,9 +11,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
-Kind = Literal["number", "category", "boolean", "decimal", "family"]
-"""Kinds of names. A decimal is a number that is kept as whole ten-thousandths; a family is a number for each
-key, and takes one: `family[key]`."""
+Kind = Literal["number", "category", "boolean", "decimal"]
+"""Kinds of names. A decimal is a number that is kept as whole ten-thousandths."""
 
 DECIMAL = 10_000
 
@@ -29,35 +28,16 @@ class Env(Protocol):
 
 
 class Node(NamedTuple):
-    """A compiled part of an expression; `kind` is number, category or boolean.
-
-    `op` says what it does with its `parts`, `value` what it is itself: of a constant the value, of a name the
-    name, of `in` the values after it. Two nodes that say the same are told by `same_as`.
-    """
+    """A compiled part of an expression; `kind` is number, category or boolean."""
 
     kind: Kind
     one: Callable[[Env], Any]
     many: Callable[[Env], Many]
-    op: str = "constant"
-    parts: tuple["Node", ...] = ()
-    value: Any = None
-
-    @property
-    def same_as(self) -> tuple[Any, ...]:
-        """Equal for nodes that say the same, whoever wrote them."""
-        return (self.op, self.kind, repr(self.value), *(part.same_as for part in self.parts))
-
-    @property
-    def names(self) -> frozenset[str]:
-        """Every name it reads."""
-        if self.op == "name":
-            return frozenset((self.value,))
-        return frozenset().union(*(part.names for part in self.parts))
 
 
 def constant(kind: Kind, value: Any) -> Node:
     """A literal."""
-    return Node(kind, lambda env: value, lambda env: (value, False), "constant", (), value)
+    return Node(kind, lambda env: value, lambda env: (value, False))
 
 
 def name(key: str, kind: Kind) -> Node:
@@ -92,8 +72,7 @@ def name(key: str, kind: Kind) -> Node:
             unknown = False
         return (value / scale if scale > 1 else value), unknown
 
-    plain = "number" if kind == "decimal" else kind
-    return Node(plain, one_decimal if scale > 1 else one, many, "name", (), key)
+    return Node("number" if kind == "decimal" else kind, one_decimal if scale > 1 else one, many)
 
 
 def both(left: Node, right: Node) -> Node:
@@ -114,13 +93,12 @@ def both(left: Node, right: Node) -> Node:
         false = _and(_not(x), _not(xu)), _and(_not(y), _not(yu))
         return _and(x, y), _and(_or(xu, yu), _not(_or(*false)))
 
-    return Node("boolean", one, many, "and", (left, right))
+    return Node("boolean", one, many)
 
 
 def either(left: Node, right: Node) -> Node:
     """`left || right`: true as soon as one is true, whatever the other."""
-    turned = negation(both(negation(left), negation(right)))
-    return turned._replace(op="or", parts=(left, right))
+    return negation(both(negation(left), negation(right)))
 
 
 def negation(node: Node) -> Node:
@@ -135,7 +113,7 @@ def negation(node: Node) -> Node:
         value, unknown = node.many(env)
         return _not(value), unknown
 
-    return Node("boolean", one, many, "not", (node,))
+    return Node("boolean", one, many)
 
 
 def comparison(compare: Callable[[Any, Any], Any], left: Node, right: Node) -> Node:
@@ -153,7 +131,7 @@ def comparison(compare: Callable[[Any, Any], Any], left: Node, right: Node) -> N
         (x, xu), (y, yu) = left.many(env), right.many(env)
         return np.asarray(compare(np.asarray(x), np.asarray(y)), dtype=bool), _or(xu, yu)
 
-    return Node("boolean", one, many, compare.__name__, (left, right))
+    return Node("boolean", one, many)
 
 
 def arithmetic(compute: Callable[[Any, Any], Any], left: Node, right: Node) -> Node:
@@ -176,7 +154,7 @@ def arithmetic(compute: Callable[[Any, Any], Any], left: Node, right: Node) -> N
             value = np.asarray(compute(np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)))
         return value, _or(_or(xu, yu), ~np.isfinite(value))
 
-    return Node("number", one, many, compute.__name__, (left, right))
+    return Node("number", one, many)
 
 
 def negative(node: Node) -> Node:
@@ -199,7 +177,7 @@ def member(node: Node, among: Sequence[Any]) -> Node:
             hits = hits | np.asarray(np.asarray(value) == each, dtype=bool)
         return hits, unknown
 
-    return Node("boolean", one, many, "in", (node,), tuple(among))
+    return Node("boolean", one, many)
 
 
 def choice(condition: Node, then: Node, otherwise: Node) -> Node:
@@ -215,16 +193,12 @@ def choice(condition: Node, then: Node, otherwise: Node) -> Node:
         (c, cu), (x, xu), (y, yu) = condition.many(env), then.many(env), otherwise.many(env)
         return np.where(c, x, y), _or(cu, np.where(c, xu, yu))
 
-    return Node(then.kind, one, many, "choice", (condition, then, otherwise))
+    return Node(then.kind, one, many)
 
 
 def is_missing(node: Node) -> Node:
     """Whether the value is unknown; never unknown itself."""
-
-    def many(env: Env) -> Many:
-        return node.many(env)[1], False
-
-    return Node("boolean", lambda env: node.one(env) is None, many, "is_missing", (node,))
+    return Node("boolean", lambda env: node.one(env) is None, lambda env: (node.many(env)[1], False))
 
 
 def coalesce(nodes: Sequence[Node]) -> Node:
@@ -244,7 +218,7 @@ def coalesce(nodes: Sequence[Node]) -> Node:
             value, unknown = np.where(first_unknown, value, first), _and(first_unknown, unknown)
         return value, unknown
 
-    return Node(nodes[0].kind, one, many, "coalesce", tuple(nodes))
+    return Node(nodes[0].kind, one, many)
 
 
 def _not(value: Any) -> Any:

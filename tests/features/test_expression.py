@@ -136,7 +136,7 @@ def test_unknown_is_unknown(text: str, expected: bool | None) -> None:
         ("is_mising(a)", 1, "found is_mising; did you mean is_missing"),
         ("coalesce(a)", 1, r"expected coalesce\(a, b, ...\)"),
         ("a == null", 6, r"is_missing\(x\) asks"),
-        ("a[0] > 1", 1, "expected the name of a family before ["),
+        ("a[0] > 1", 1, "expected a name, a value or a condition"),
         ("a.b() > 1", 1, "expected a name, a value or a condition"),
         ("{1: 2} == 3", 2, "expected a name, a value or a condition"),
         ("a > $", 5, "expected an expression"),
