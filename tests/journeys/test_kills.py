@@ -19,5 +19,3 @@ def test_kills_in_mid_replay_change_nothing(tmp_path: Path) -> None:
     assert len(killed.kills) == victims, "each was killed once"
     told = {field: (getattr(killed, field), getattr(plain, field)) for field in Outcome.__slots__}
     assert sound(killed, plain), {name: pair for name, pair in told.items() if pair[0] != pair[1]}
-    # More than is promised of any two logs: what these two say in another order changes nothing.
-    assert killed.models == plain.models
