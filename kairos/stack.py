@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from events.faults import Refusal
 from kairos import stack_file
@@ -21,6 +21,7 @@ from kairos.local import Server, free_port, spawn, start_redis
 from kairos.settings import Settings
 
 PARTS = ("intake", "behaviour", "learner", "serve", "push")
+PATIENCE_S: Final = 15.0
 log = logging.getLogger(__name__)
 
 
@@ -45,16 +46,20 @@ class Part:
     process: "subprocess.Popen[bytes]"
     log: Path
 
-    def stop(self, patience_s: float = 15.0) -> None:
-        """Ask the process to finish; kill it when it has not within `patience_s` seconds."""
+    def ask(self) -> None:
+        """Ask the process to finish."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(patience_s)
-            except subprocess.TimeoutExpired:
-                log.warning("%s did not stop within %.0f s: killed; see %s", self.name, patience_s, self.log)
-                self.process.kill()
-                self.process.wait()
+
+    def stop(self, patience_s: float = PATIENCE_S) -> None:
+        """Ask the process to finish; kill it when it has not within `patience_s` seconds."""
+        self.ask()
+        try:
+            self.process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            log.warning("%s did not stop in time: killed; see %s", self.name, self.log)
+            self.process.kill()
+            self.process.wait()
 
     def tail(self, lines: int = 15) -> str:
         """The last lines of its log."""
@@ -166,13 +171,14 @@ class Stack:
                 )
 
     def stop(self) -> None:
-        """Stop the parts in the order in which events flow, then the servers."""
+        """Stop the parts, all at once because each goes on where it was, then the servers."""
         if self._told is not None:
             self._told.unlink(missing_ok=True)
-        for name in ("push", "serve", "intake", *workers(self.settings.workers), "learner"):
-            part = self.parts.pop(name, None)
-            if part is not None:
-                part.stop()
+        ends = time.monotonic() + PATIENCE_S
+        for part in self.parts.values():
+            part.ask()
+        while self.parts:
+            self.parts.popitem()[1].stop(max(0.0, ends - time.monotonic()))
         while self._servers:
             self._servers.pop().stop()
 

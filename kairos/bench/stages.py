@@ -86,6 +86,11 @@ class Sampler(threading.Thread):
         """Forget what was spent until now."""
         self._anew = True
 
+    def start(self) -> None:
+        """Begin: what is spent from here on is charged, however late the first look comes."""
+        self._look()
+        super().start()
+
     def run(self) -> None:
         """Look until told to finish."""
         # Else a look waits five milliseconds for the interpreter, and lands where it is let go: at a read.

@@ -173,9 +173,9 @@ def test_processor_time_is_charged_to_the_stage_that_spent_it() -> None:
         exec(compile(spin.format(name), file, "exec"), spaces)
     sampler = Sampler()
     sampler.start()
-    time.sleep(0.02)
-    spaces["validate"](0.3)
-    spaces["encode"](0.1)
+    spaces["validate"](0.9)
+    spaces["encode"](0.3)
     spent = sampler.finish()
-    assert 0.2 < spent["validate"] < 0.45
-    assert 0.05 < spent["re-key"] < spent["validate"]
+    # A busy machine lets the sampler look late, and it charges what lies between two looks to the second.
+    assert 0.5 < spent["validate"] < 1.2
+    assert 0.1 < spent["re-key"] < spent["validate"]
