@@ -30,9 +30,9 @@ from features.attribute_source import read_source
 from features.attributes import in_force
 from features.given import Attributes
 from features.plan import Plan
+from kairos.history import everything
 from kairos.settings import Settings
 from kairos.superapp.life import REGISTER, events, write_register
-from kairos.verify import everything
 from stream.admission import Admission
 from stream.clock import SLACK_MS, STEP_MS, SourceClock
 from stream.counters import Counters

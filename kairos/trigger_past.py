@@ -14,6 +14,7 @@ from events.codec import decode
 from events.envelope import Event
 from events.topics import BEHAVIOUR
 from features.plan import Plan
+from features.retelling import soonest
 from kairos.trigger_log import PastLog, attributes_at, is_tick
 from stream.behaviour_fold import BehaviourFold, Effects
 from stream.counters import Counters
@@ -48,7 +49,7 @@ def _pieces(
     Who may have waited for the clock is looked at before its next event: a piece ends there, with the newest
     tick. Until then nothing of its own has happened, so a later tick finds what an earlier one would have.
     """
-    soonest = _soonest(plan)
+    earliest = soonest(plan)
     piece: list[Record] = []
     events: list[tuple[Record, int]] = []
     due: dict[bytes, float] = {}
@@ -73,22 +74,10 @@ def _pieces(
         piece.append(record)
         events.append((record, item.time))
         newest[key] = record.position
-        wait = soonest.get(item.type)
+        wait = earliest.get(item.type)
         if wait is not None and item.time + wait < due.get(key, inf):
             due[key] = item.time + wait
     yield ([*piece, clock[0]] if clock is not None else piece), events
-
-
-def _soonest(plan: Plan) -> dict[str, int]:
-    """For each type of event how long (ms) after it a wait that it starts is over at the earliest."""
-    soonest: dict[str, int] = {}
-    for trigger in plan.playbook.triggers:
-        if not trigger.waits:
-            continue
-        length = trigger.unless.within_ms if trigger.unless is not None else trigger.wake_ms or 0
-        for event in trigger.on or plan.programs:
-            soonest[event] = min(soonest.get(event, 1 << 62), length + trigger.patience_ms)
-    return soonest
 
 
 class _Memory:

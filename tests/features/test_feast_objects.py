@@ -20,7 +20,7 @@ from features.row import row
 from features.spine import fold_spine, write_spine
 from kairos.local import Server
 from tests.features.test_percentiles import BASKET
-from tests.features.workshop import AGGREGATES, DAY, HOUR, NOON, call, folded, plan, playbook, sale
+from tests.features.workshop import AGGREGATES, DAY, HOUR, NOON, call, folded, placed, plan, playbook, sale
 
 END = NOON + 120 * DAY
 ASKED = AGGREGATES + BASKET
@@ -80,7 +80,7 @@ def test_past_values_are_exactly_the_rows_of_the_log_cut_before_the_instant(door
     moments = [(random.choice(customers), NOON + random.randrange(130 * DAY)) for _ in range(150)]
     busy = log[700]
     moments += [(busy.customer, busy.time), (busy.customer, busy.time + 1), *moments[:10]]
-    assert write_spine(door.spine, fold_spine(p, log, moments)) == len(set(moments))
+    assert write_spine(door.spine, fold_spine(p, placed(log), moments)) == len(set(moments))
     asked = pd.DataFrame(moments, columns=["customer_id", "at"]).assign(label=range(len(moments)))
     found = door.historical_rows(asked)
     assert list(found["label"]) == list(range(len(moments))), "as many rows as asked, in their order"

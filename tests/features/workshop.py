@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import TypeVar
 
 from hypothesis import strategies as st
 
@@ -13,6 +14,8 @@ from features.fold import empty, fold_batch
 from features.kernel.layout import LIMIT_MOST
 from features.plan import Plan, compile_plan
 from features.state import State
+
+T = TypeVar("T")
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -322,6 +325,11 @@ def bare(ident: object, time: int, **fields: Field) -> Event:
 def call(ident: object, time: int, reason: str = "help", customer: str = "{001}someone") -> Event:
     """A call to the desk."""
     return Event("call", str(ident), time, customer, {"reason": reason})
+
+
+def placed(log: Iterable[T]) -> list[tuple[int, int, T]]:
+    """The log as partition 0 holds it."""
+    return [(0, position, item) for position, item in enumerate(log)]
 
 
 def folded(plan: Plan, log: Iterable[Event], state: State | None = None) -> State:

@@ -18,13 +18,14 @@ from features.attribute_past import AttributePast
 from features.declare import load as load_playbook
 from features.feast_store import RedisStateStore
 from features.plan import compile_plan
+from kairos.history import History, everything
 from kairos.settings import load
 from kairos.stack import Stack
 from kairos.superapp import world
 from kairos.superapp.life import REGISTER, midnight, write_register
 from kairos.superapp.person import Person
 from kairos.superapp.simulation import Simulation
-from kairos.verify import History, everything, repeated_pushes
+from kairos.verify import repeated_pushes
 
 SEED, CUSTOMERS, DAYS = 1, 40, 2
 

@@ -23,7 +23,7 @@ from features.remembered import unpack
 from features.state import State
 from features.storage import storage_of
 from features.triggers import act
-from kairos.verify import History, everything
+from kairos.history import History, everything
 from stream.hot_change import CHANGED, REFUSED, HotPlan
 from stream.swap import read_record
 from tests.stream.kiosk import (
@@ -211,10 +211,10 @@ def test_killed_in_the_middle_of_changes_the_states_are_those_of_the_log(
 def fired_by(plan: Plan, history: History) -> set[str]:
     """The instances that the whole log fires, without its ticks."""
     instances = set()
-    for events in history.events.values():
+    for customer, events in history.events.items():
         state = empty(plan)
-        positions = [record.position for record, _ in events]
-        partition = events[0][0].partition
+        positions = [position for position, _ in events]
+        partition = partition_of(customer, history.partitions)
         told = act(plan, state, [event for _, event in events], partition, positions)
         instances |= {each.instance for each in told}
     return instances

@@ -20,8 +20,9 @@ from features.attribute_store import RedisAttributeStore
 from features.attributes import NO_ROW, Version
 from features.feast_store import feast_key
 from features.plan import Plan
+from features.retelling import Ticks
+from kairos.history import History as Log
 from kairos.local import Server
-from kairos.verify import History as Log
 from stream.attributes import AttributeReader
 from stream.behaviour_fold import BehaviourFold
 from stream.counters import Counters
@@ -143,14 +144,15 @@ def test_values_are_those_of_the_events_instant(clubbed: Plan, reader: Attribute
 def test_states_are_those_recomputed_from_the_histories(clubbed: Plan, reader: AttributeReader) -> None:
     items = log()
     store = fold(clubbed, items, 7, reader)
-    placed = [(Record("behaviour", 0, n, b"", b""), item) for n, item in enumerate(items)]
-    events: dict[str, list[tuple[Record, Event]]] = {}
-    for record, item in placed:
-        if isinstance(item, Event):
-            events.setdefault(item.customer, []).append((record, item))
-    ticks = {0: [(record.position, item.time) for record, item in placed if isinstance(item, Tick)]}
+    events: dict[str, list[tuple[int, Event]]] = {}
+    ticks = Ticks()
+    for position, item in enumerate(items):
+        if isinstance(item, Tick):
+            ticks.note(position, item.time)
+        else:
+            events.setdefault(item.customer, []).append((position, item))
     past = AttributePast((History(TIMELINES, FIRST),))
-    known = Log(events, ticks, 1)
+    known = Log(events, {0: ticks}, 1)
     assert store.blobs == {who: known.state(clubbed, who, past) for who in events}
     assert store.blobs != {who: known.state(clubbed, who) for who in events}
 
