@@ -50,7 +50,7 @@ def start_kafka(folder: Path, jars: Path = JARS) -> Server:
         _format(command, folder, properties)
         argv = [*command, "kafka.Kafka", str(properties)]
         url = f"kafka://{HOST}:{port}"
-        return Server("kafka", url, port, folder, argv, lambda _: _answered(url), 90.0)
+        return Server("kafka", url, port, folder, argv, lambda _: _answered(url), 240.0)
 
     return start_on_free_port(build)
 

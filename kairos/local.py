@@ -160,7 +160,7 @@ def start_redis(folder: Path, port: int = 0, durable: bool = False) -> Server:
     def build(port: int) -> Server:
         argv = [program, "--port", str(port), *arguments]
         return Server(
-            "redis", f"redis://{HOST}:{port}", port, folder, argv, lambda pid: _answered(port, pid), 30.0
+            "redis", f"redis://{HOST}:{port}", port, folder, argv, lambda pid: _answered(port, pid), 90.0
         )
 
     return start_on_free_port(build, port)

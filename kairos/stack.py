@@ -216,7 +216,7 @@ class Stack:
             chosen["port"] = free_port()
         self.settings = self._given.model_copy(update=chosen)
 
-    def _wait_ready(self, patience_s: float = 90.0) -> None:
+    def _wait_ready(self, patience_s: float = 240.0) -> None:
         ends = time.monotonic() + patience_s
         reason = "no answer"
         while time.monotonic() < ends:

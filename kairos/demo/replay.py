@@ -28,7 +28,7 @@ from models.record import DecisionRecord, unpack
 DOMAINS = ("shop", "marketing", "loyalty")
 MARKED = (*DOMAINS, topics.DECISIONS, topics.OUTCOMES)
 FEED, COUPONS = "feed", "coupon_book"
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 FOLLOWED_S = 5.0  # serving looks for a new champion every second
 OUTCOMES_A_POST = 100
 

@@ -60,11 +60,11 @@ def until_replaying(process: "subprocess.Popen[str]") -> None:
     raise AssertionError("the demo ended before it replayed")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_the_demo_reports_and_leaves_nothing_running(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     process = demo(folder, "--days", str(DAYS))
-    output, _ = process.communicate(timeout=280)
+    output, _ = process.communicate(timeout=800)
     assert process.returncode == 0, output
     report = json.loads((folder / "report.json").read_text())
     assert report["events"] > 50_000
@@ -90,17 +90,17 @@ def test_the_demo_reports_and_leaves_nothing_running(tmp_path: Path) -> None:
     assert page.count("<svg") == 4
     assert "not uplift" in page
     assert "not uplift" in output.replace("\n", " ")
-    assert gone(folder, 5), left_behind(folder)
+    assert gone(folder, 60), left_behind(folder)
 
 
 @pytest.mark.kafka
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_the_demo_passes_over_kafka(tmp_path: Path, kafka_server: Server) -> None:
     """The demo starts its own Kafka; the fixture only says whether one can be had."""
     assert kafka_server.url.startswith("kafka://")
     folder = tmp_path / "demo"
     process = demo(folder, "--days", "3", "--bus", "kafka")
-    output, _ = process.communicate(timeout=280)
+    output, _ = process.communicate(timeout=800)
     assert process.returncode == 0, output
     report = json.loads((folder / "report.json").read_text())
     assert report["bus"] == "kafka"
@@ -109,11 +109,11 @@ def test_the_demo_passes_over_kafka(tmp_path: Path, kafka_server: Server) -> Non
     assert report["push_commands_repeated"] == 0
     assert report["parity"]["mismatches"] == report["parity"]["states_differing"] == 0
     assert report["parity"]["states"] >= 50
-    assert gone(folder, 10), left_behind(folder)
+    assert gone(folder, 60), left_behind(folder)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_ctrl_c_or_a_crash_leaves_no_process(tmp_path: Path, number: signal.Signals, code: int) -> None:
     folder = tmp_path / "demo"
     process = demo(folder, "--days", "60")
@@ -121,8 +121,8 @@ def test_ctrl_c_or_a_crash_leaves_no_process(tmp_path: Path, number: signal.Sign
         until_replaying(process)
         assert len(left_behind(folder)) >= 8, "two servers, five parts and the demo itself"
         process.send_signal(number)
-        assert process.wait(60) == code
-        assert gone(folder, 10), left_behind(folder)
+        assert process.wait(240) == code
+        assert gone(folder, 60), left_behind(folder)
     finally:
         if process.poll() is None:
             process.kill()

@@ -10,7 +10,7 @@ from kairos.soak import sound
 DAYS = 6
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(1_200)
 def test_kills_in_mid_replay_change_nothing(tmp_path: Path) -> None:
     plain = undergo(tmp_path / "plain", days=DAYS, seed=0, kills=0)
     assert sound(plain, plain), plain

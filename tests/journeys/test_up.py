@@ -42,7 +42,7 @@ def ask(address: str, path: str, body: Any = None) -> Any:
         None if body is None else json.dumps(body).encode(),
         {"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=20) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return json.loads(answer.read())
 
 
@@ -91,7 +91,7 @@ def linked() -> dict[str, Any]:
 
 
 def until_offered(address: str, campaign: str) -> None:
-    ends = time.monotonic() + 20
+    ends = time.monotonic() + 120
     offered: list[str] = []
     while campaign not in offered:
         assert time.monotonic() < ends, f"expected {campaign} to be offered once it was sent, found {offered}"
@@ -108,7 +108,7 @@ def spent(address: str) -> float:
 
 
 def until(address: str, lines: float) -> None:
-    ends = time.monotonic() + 20
+    ends = time.monotonic() + 120
     while spent(address) != lines:
         assert time.monotonic() < ends, (
             f"expected {lines} lines in the customer's row, found {spent(address)}"
@@ -116,7 +116,7 @@ def until(address: str, lines: float) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 def test_up_answers_stops_and_goes_on(tmp_path: Path) -> None:
     process, address = start(tmp_path / "up")
     try:
@@ -130,7 +130,7 @@ def test_up_answers_stops_and_goes_on(tmp_path: Path) -> None:
         first = ask(address, "/v1/decisions", body)
         assert [offer["offer"] for offer in first["offers"]] == ["campaign-18"]
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.communicate(timeout=240)
         assert process.returncode == 0
         assert gone(tmp_path, 5), left_behind(tmp_path)
         process, address = start(tmp_path / "up")
@@ -140,4 +140,4 @@ def test_up_answers_stops_and_goes_on(tmp_path: Path) -> None:
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+        process.communicate(timeout=240)

@@ -182,7 +182,7 @@ class Shop:
         lengths: list[Any] = [self.redis.hlen(key) for key in keys]
         return sum(lengths)
 
-    def decided(self, within_s: float = 10.0) -> list[DecisionRecord]:
+    def decided(self, within_s: float = 60.0) -> list[DecisionRecord]:
         """Every decision on the bus, once the outboxes are empty."""
         ends = time.monotonic() + within_s
         while self.waiting():
@@ -205,7 +205,7 @@ def serving(setup: Corner) -> Iterator[httpx.Client]:
 
     thread = threading.Thread(target=target, name="server")
     thread.start()
-    client = httpx.Client(base_url=f"http://127.0.0.1:{setup.port}", timeout=10)
+    client = httpx.Client(base_url=f"http://127.0.0.1:{setup.port}", timeout=60)
     if setup.api_key:
         client.headers["X-API-Key"] = setup.api_key
     try:

@@ -22,7 +22,7 @@ def trained(names: list[str], rounds: int) -> bytes:
     return artefact(lgb.train(settings, data, rounds).model_to_string(), names, {})
 
 
-def serves(door: httpx.Client, version: str, within_s: float = 10.0) -> bool:
+def serves(door: httpx.Client, version: str, within_s: float = 60.0) -> bool:
     ends = time.monotonic() + within_s
     while time.monotonic() < ends:
         found = door.get("/v1/models").json()["placements"]["feed"]["lightgbm"]

@@ -128,7 +128,7 @@ def test_a_signal_stops_it_with_everything_relayed(shop: Shop, ending: signal.Si
         with httpx.Client(base_url=address) as client:
             ids = [client.post("/v1/decisions", json=ASK).json()["decision_id"] for _ in range(20)]
         process.send_signal(ending)
-        assert process.wait(15) == 0
+        assert process.wait(60) == 0
         assert process.stdout.read() == b""
     finally:
         process.kill()
@@ -148,7 +148,7 @@ def test_a_start_that_waits_can_be_stopped(corner: Corner) -> None:
         told = {process.stderr.readline().split(b" at ")[0] for _ in range(2)}
         assert told == {b"waiting for Redis", b"waiting for the bus"}
         process.send_signal(signal.SIGTERM)
-        assert process.wait(5) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait()

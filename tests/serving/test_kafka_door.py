@@ -27,11 +27,11 @@ def test_events_decisions_and_pushes_over_kafka(corner: Corner, kafka_server: Se
     before = bus.last(PUSH_COMMANDS, 0) + bus.last(PUSH_COMMANDS, 1)
     with pushing(setup):
         fire(shop, customer, "kafka-1", times=10)
-        until(lambda: any(each["instance"] == "kafka-1" for each in commands(shop)), 20)
+        until(lambda: any(each["instance"] == "kafka-1" for each in commands(shop)), 60)
     with pushing(setup):
         fire(shop, customer, "kafka-1")
         fire(shop, customer, "kafka-2")
-        until(lambda: any(each["instance"] == "kafka-2" for each in commands(shop)), 20)
+        until(lambda: any(each["instance"] == "kafka-2" for each in commands(shop)), 60)
     assert bus.last(PUSH_COMMANDS, 0) + bus.last(PUSH_COMMANDS, 1) == before + 2
     shop.redis.close()
     bus.close()

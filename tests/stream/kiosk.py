@@ -395,7 +395,7 @@ def as_messages(logs: Sequence[Sequence[Record]]) -> list[Message]:
     return [Message("behaviour", each.partition, each.key, each.value) for log in logs for each in log]
 
 
-def eventually(condition: Callable[[], object], within_s: float = 30.0, step_s: float = 0.005) -> None:
+def eventually(condition: Callable[[], object], within_s: float = 120.0, step_s: float = 0.005) -> None:
     waited = threading.Event()
     for _ in range(int(within_s / step_s)):
         if condition():

@@ -138,14 +138,14 @@ def test_what_is_new_is_missing_until_backfilled_and_then_exact_to_the_byte(
         bus.publish(rest[: len(rest) // 2])
         with command(setup, "--memory-mb", "1") as job:
             bus.publish(rest[len(rest) // 2 :])
-            told, _ = job.communicate(timeout=60)
+            told, _ = job.communicate(timeout=240)
         assert job.returncode == 0, told
         assert "warming: kind, tea" in told
         assert "nothing is warming" in told
         eventually(lambda: read(logs))
         assert missing(new, read_record(state), now) == set()
         with command(setup) as again:
-            assert "nothing is warming" in again.communicate(timeout=60)[0]
+            assert "nothing is warming" in again.communicate(timeout=240)[0]
         young.end(signal.SIGTERM)
     store = RedisStateStore(setup.redis, setup.project)
     people = sorted(whole.blobs)

@@ -81,7 +81,7 @@ class Running:
 
     def end(self, how: signal.Signals) -> None:
         self.process.send_signal(how)
-        assert self.process.wait(15) == (0 if how is signal.SIGTERM else -how)
+        assert self.process.wait(60) == (0 if how is signal.SIGTERM else -how)
 
 
 @contextmanager
@@ -116,7 +116,7 @@ def finish(verb: str, setup: KioskSetup, condition: Callable[[], object]) -> Non
     with running(verb, setup) as process:
         eventually(condition)
         process.terminate()
-        assert process.wait(15) == 0
+        assert process.wait(60) == 0
 
 
 def number(state: Any, name: str, field: str) -> int:
@@ -333,7 +333,7 @@ def test_a_stop_ends_the_waiting_at_start(
     assert process.stderr is not None
     assert "waiting for Redis" in process.stderr.readline()
     process.terminate()
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     process.stderr.close()
 
 
