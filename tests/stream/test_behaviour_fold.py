@@ -14,11 +14,15 @@ from events.envelope import Event, Tick
 from events.identity import mint, partition_of
 from features.plan import Plan
 from features.state import State
+from features.storage import storage_of
 from features.triggers import next_wake
+from features.warming import Record as WarmingRecord
+from features.warming import Since
 from stream.behaviour import BehaviourStage
 from stream.behaviour_fold import BehaviourFold
 from stream.counters import Counters
 from stream.state_cache import CAPACITY, StateCache
+from stream.swap import SwappingReader
 from tests.stream.kiosk import (
     DAY,
     HOUR,
@@ -223,10 +227,14 @@ def test_a_trigger_is_quiet_while_what_it_reads_is_warming_and_nothing_else_chan
 ) -> None:
     every = fired(whole[1])
     instants = sorted(parse_time(each["time"]) for each in every.values() if each["trigger"] == "big_week")
-    until = instants[len(instants) // 2]
-    assert instants[0] < until, "some are before and some behind"
+    (key,) = (each.key for each in storage_of(plan).stored if each.name == "spend")
+    begun = instants[len(instants) // 2] - 8 * DAY
+    record = WarmingRecord({key: {n: Since("spend", 3, begun, "p") for n in range(PARTITIONS)}}, {}, {})
+    reader = SwappingReader(None, plan, record, PARTITIONS)
+    until = reader.quiet["big_week"]
+    assert instants[0] < until < instants[-1], "some are before and some behind"
     store = MemoryStore()
-    process = Process(plan, store, quiet=lambda: {"big_week": until})
+    process = Process(plan, store, quiet=lambda: reader.quiet)
     heard = {
         ident: each
         for ident, each in every.items()
@@ -236,6 +244,9 @@ def test_a_trigger_is_quiet_while_what_it_reads_is_warming_and_nothing_else_chan
     assert process.counters.values["triggers_warming"] == len(every) - len(heard)
     assert process.counters.values["triggers_fired"] == len(heard)
     assert store.blobs == whole[0].blobs, "what happened is remembered all the same"
+    assert set(reader.quiet) == {"big_week"}
+    reader.learn(WarmingRecord(record.since, {key: 0}, {}))
+    assert not reader.quiet, "it has been backfilled"
 
 
 def test_a_tick_read_again_wakes_nobody_early(plan: Plan) -> None:
