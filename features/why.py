@@ -139,7 +139,7 @@ def why(
     if feature.function in (FIRED_COUNT, FIRED_SINCE):
         raise CannotSay(
             f"{name}: expected a feature counted of events, found what a trigger did; "
-            f"python -m kairos trigger try {feature.aggregate} --customer ... shows when it fired and why not else"
+            f"python -m kairos trigger try {feature.aggregate} --customer ... shows when it fired, or why not"
         )
     if feature.match is not None and key is None:
         raise CannotSay(f"{name}: expected an offer, as its {feature.match} picks the key; give --offer")

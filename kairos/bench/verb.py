@@ -19,7 +19,7 @@ def run(settings: Settings, args: argparse.Namespace) -> int:
     elif args.what == "row":
         told = row.run(folder, row.Sizes(args.features, args.customers, args.history, args.rows), say)
     elif args.what == "triggers":
-        names = triggers.Sizes._fields
+        names = list(triggers.Sizes._fields)
         told = triggers.run(triggers.Sizes(**{name: getattr(args, name) for name in names}), say)
     else:
         sizes = freshness.Sizes(args.rate, args.seconds, args.customers)
