@@ -64,8 +64,9 @@ def compiled(function: Callable[..., _T]) -> Callable[..., _T]:
 def within(function: Callable[..., _T]) -> Callable[..., _T]:
     """`compiled` for what only compiled code calls: there is no way in from Python, which takes long to make
     for tables of pointers."""
-    options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    return numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
+    options: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    made: Callable[..., _T] = numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
+    return made
 
 
 def _first(array: Any) -> Any:
