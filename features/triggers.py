@@ -30,7 +30,7 @@ class Fired(NamedTuple):
 
     `cause` is the id of the event behind it; `payload` what it carries. With `superseded_by`, the id of a
     late event, it says instead that the firing of this instance would not have been, had that been read in
-    time.
+    time; that event is then its cause, too.
     """
 
     trigger: str
@@ -86,7 +86,7 @@ def told(
             fired.append((hit.event, one))
         elif hit.sort == at.SUPERSEDED:
             event = event_of(hit.event)
-            one = _fired(each, event.customer, hit.time, hit.began, hit.mark, "", {})
+            one = _fired(each, event.customer, hit.time, hit.began, hit.mark, event.id, {})
             fired.append((hit.event, one._replace(superseded_by=event.id)))
         elif hit.sort == at.STARTED:
             event = event_of(hit.event)
@@ -166,6 +166,8 @@ def _look(
         assert each.condition is not None
         before, truth = entry.flags & at.TRUE_BEFORE, each.condition.test(env)
         entry.flags = entry.flags | at.TRUE_BEFORE if truth else entry.flags & ~at.TRUE_BEFORE
+        if before and not truth:
+            entry.flags |= at.CLOSED
         if not truth or before:
             return at.STILL if truth else at.UNTRUE
         payload = _evaluated(each, env)
@@ -182,7 +184,7 @@ def _look(
         return at.COOLING
     if not entry.fired or wait.end >= entry.last:
         entry.last, entry.mark, entry.key = wait.end, wait.mark, wait.key
-        entry.flags &= ~at.WAS_SUPERSEDED
+        entry.flags &= ~at.CLOSED
     entry.flags |= at.HAS_FIRED
     entry.times += 1
     began = wait.end if wait.began < 0 else wait.began

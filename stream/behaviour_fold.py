@@ -343,6 +343,7 @@ def _superseded_message(fired: Fired, partitions: int) -> Message:
         "trigger": fired.trigger,
         "customer": fired.customer,
         "time": render_time(fired.time),
+        "cause": fired.cause,
         "instance": fired.instance,
         "superseded_by": fired.superseded_by,
     }

@@ -6,7 +6,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from events.envelope import Event
@@ -187,6 +187,7 @@ def test_any_batches_give_the_same_bytes_when_bounds_bite(
 
 
 @given(LOGS, LOGS, st.sampled_from(["4kB", "1MB"]))
+@example(spread(0, 1, 1, 4), spread(74, 184, 40, 20), "4kB").via("a tile reached back over finer ones")
 @settings(max_examples=40)
 def test_merging_minds_the_bounds_and_commutes(
     one: Sequence[Event], two: Sequence[Event], memory: str
