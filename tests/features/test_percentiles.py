@@ -210,7 +210,7 @@ def test_merging_minds_the_bounds_and_commutes(
 def test_past_the_bound_on_its_buckets_a_histogram_keeps_to_the_whole_law(
     logs: list[Sequence[Event]], random: Random
 ) -> None:
-    """Which buckets are together follows from all events alone; past a customer's bytes it hangs, too, on when
+    """Which buckets are together follows from all events alone; past a customer's bytes it also hangs on when
     they were too many."""
     p = bounded()
     log = [
