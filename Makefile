@@ -25,7 +25,7 @@ $(READY): requirements.txt pyproject.toml
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-kernel: env ## compile what events and decisions pass through; half a minute, once
+kernel: env ## compile what events and decisions pass through; two to three minutes, once
 	@$(PY) -m features.kernel
 
 notebooks: kernel ## open the notebooks

@@ -63,7 +63,7 @@ def compile_all() -> None:
 if __name__ == "__main__":
     began = time.monotonic()
     print(
-        "compiling the fold and the row (half a minute the first time, then it is kept) ...",
+        "compiling the fold and the row (two to three minutes the first time, then it is kept) ...",
         end=" ",
         flush=True,
     )
