@@ -117,6 +117,11 @@ def _condition(table: Table, key: str, names: Mapping[str, Kind] | None, known: 
             expected = "features of a customer, as a trigger watches one customer at a time"
             table.fault(key, expected, f"{name}, counted over everybody", "ask it in a rule of offers.toml")
             return None
+        asked = sorted(name for name in speaks_of(text) if name.startswith("event."))
+        if key == "audience" and asked:
+            expected = "features and attributes of the customer, as no event need be at hand when it is asked"
+            table.fault(key, expected, asked[0], "ask it in `when`")
+            return None
         if check_condition(table, key, text, names, known.ranges) is None:
             return None
     return text if names is not None else None

@@ -321,7 +321,12 @@ def _add_triggers(sub: argparse.ArgumentParser) -> None:
     each.add_argument("name", help="name of the trigger")
     each.add_argument("--customer", required=True, metavar="ID", help="a minted id, or kind:value")
     each.add_argument("--playbook", type=Path, metavar="FOLDER", help="a playbook that is not live yet")
-    each.add_argument("--from", dest="since", metavar="TIME", help="show what happened from then on")
+    each.add_argument(
+        "--from",
+        dest="since",
+        metavar="TIME",
+        help="from this date or instant on: 2026-12-01T09:30:00Z",
+    )
     each.add_argument("--to", dest="until", metavar="TIME", help="read the log up to then")
     past(each)
     line = "Count how often each trigger of a playbook would have fired, per day."

@@ -19,17 +19,26 @@ from events.topics import TRIGGERS
 from features.declare import load as load_playbook
 from features.plan import Plan, compile_plan
 from kairos.attribute_verb import Pace
+from kairos.page import page
 from kairos.settings import Settings
 from kairos.trigger_log import NoPast, PastLog, open_past
 from kairos.trigger_past import fold_past
 
 BARS: Final = "▁▂▃▄▅▆▇█"
 MOST_BARS: Final = 31
-"""Days shown as bars; of a longer past each bar is a week."""
+LEAST_BARS: Final = 7
+"""Bars of a line: a day each, or as many weeks as make few enough of them."""
+
+EXAMPLES: Final = 3
+"""Customers that a trigger fired for, named to try it on."""
+
+NUMBERS: Final = 55
+"""Columns that the numbers of a line take."""
 
 
 class Counted(NamedTuple):
-    """How often a trigger fired: in all, a day, for how many customers; and overtaken by late events."""
+    """How often a trigger fired: in all, a day, for how many customers, some of them; and how often a late
+    event overtook it."""
 
     name: str
     meaning: str
@@ -37,6 +46,7 @@ class Counted(NamedTuple):
     days: dict[date, int]
     customers: int
     superseded: int
+    examples: list[str]
 
 
 class Stats(NamedTuple):
@@ -64,7 +74,7 @@ def run(
     if as_json:
         print(orjson.dumps(_plain(stats), option=orjson.OPT_INDENT_2).decode())
     else:
-        show(Console(highlight=False), plan, stats)
+        show(page(), plan, stats)
     return 0
 
 
@@ -112,7 +122,7 @@ def count(plan: Plan, log: PastLog, tell: Callable[[str], None] = lambda text: N
     counted = [
         Counted(
             *(each.name, each.meaning, days[each.name].total(), dict(sorted(days[each.name].items()))),
-            *(len(whom[each.name]), superseded[each.name]),
+            *(len(whom[each.name]), superseded[each.name], sorted(whom[each.name])[:EXAMPLES]),
         )
         for each in plan.playbook.triggers
     ]
@@ -137,7 +147,10 @@ class _Days(dict[int, date]):
 def show(console: Console, plan: Plan, stats: Stats) -> None:
     """Print a line for each trigger, those that fire most first."""
     first, last, whole = stats.days[0], stats.days[-1], len(stats.days)
-    bars, each = _bars_of(stats.days)
+    named = max((len(one.name) for one in stats.triggers), default=0)
+    # Where there is little room the bars give way, not the numbers.
+    bars, each = _bars_of(stats.days, min(max(console.width - named - NUMBERS, LEAST_BARS), MOST_BARS))
+    bar = "a day" if each == 1 else "a week" if each == 7 else f"{each // 7} weeks"
     people = "customer" if stats.customers == 1 else "customers"
     console.print(
         f"[bold]{plan.name}[/] over {stats.what}: {stats.events:,} events of {stats.customers:,} {people}, "
@@ -149,7 +162,7 @@ def show(console: Console, plan: Plan, stats: Stats) -> None:
     for name in ("fired", "a day", "customers", "share"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("busiest day", no_wrap=True)
-    table.add_column(f"a bar {'a day' if each == 1 else 'a week'}", no_wrap=True)
+    table.add_column(f"a bar {bar}", no_wrap=True)
     for one in sorted(stats.triggers, key=lambda one: (-one.total, one.name)):
         if not one.total:
             table.add_row(one.name, "0", "", "", "", "", "", style="dim")
@@ -166,8 +179,15 @@ def show(console: Console, plan: Plan, stats: Stats) -> None:
     console.print(
         f"{total:,} in all, {total / whole:,.1f} a day, "
         f"{total / whole / stats.customers:,.2f} a day and customer"
-        + (f"; {late:,} of them overtaken by a late event (superseded)" if late else "")
+        + (f"; {late:,} of them overtaken by a late event (superseded)" if late else ""),
+        soft_wrap=True,
     )
+    if total:
+        most = max(stats.triggers, key=lambda one: one.total)
+        console.print(
+            f"one of them: trigger try {most.name} --customer '{most.examples[0]}' (--json has some of each)",
+            soft_wrap=True,
+        )
 
 
 def sparkline(counts: Sequence[int]) -> str:
@@ -180,8 +200,9 @@ def sparkline(counts: Sequence[int]) -> str:
     return "".join(BARS[-(-8 * each // most) - 1] if each else "·" for each in counts)
 
 
-def _bars_of(days: Sequence[date]) -> tuple[list[Sequence[date]], int]:
-    each = 1 if len(days) <= MOST_BARS else 7
+def _bars_of(days: Sequence[date], most: int) -> tuple[list[Sequence[date]], int]:
+    """So many bars at most, and the days of each."""
+    each = 1 if len(days) <= most else 7 * -(-len(days) // (7 * most))
     return [days[n : n + each] for n in range(0, len(days), each)], each
 
 
@@ -199,6 +220,7 @@ def _plain(stats: Stats) -> dict[str, Any]:
                 "customers": one.customers,
                 "share": one.customers / stats.customers,
                 "superseded": one.superseded,
+                "examples": one.examples,
                 "busiest": busiest and {"day": busiest[0].isoformat(), "fired": busiest[1]},
                 "days": {day.isoformat(): fired for day, fired in one.days.items()},
             }

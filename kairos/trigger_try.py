@@ -1,9 +1,12 @@
 """`trigger try`: a customer's log under one trigger, a timeline: when it would have fired, and why not."""
 
+import re
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import orjson
 from rich.console import Console
@@ -20,6 +23,7 @@ from features.declare import load as load_playbook
 from features.plan import compile_plan
 from features.trigger import Trigger
 from kairos.attribute_verb import Pace
+from kairos.page import page
 from kairos.settings import Settings
 from kairos.trigger_history import Moment, history
 from kairos.trigger_log import NoPast, PastLog, is_tick, known_customer, open_past
@@ -30,6 +34,8 @@ SHOWN: Final = 60
 
 ALIKE: Final = 3
 """So many moments in a row that come to the same are told one by one; of more, the first and the last."""
+
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 
 _STYLES: Final = {
     "fired": "bold green",
@@ -67,7 +73,8 @@ def run(
     """
     playbook = load_playbook(folder or settings.playbook)
     trigger = named(playbook, name)
-    first, last = _instant("--from", since), _instant("--to", until)
+    zone = ZoneInfo(playbook.timezone)
+    first, last = _instant("--from", since, zone), _instant("--to", until, zone)
     console = Console(stderr=True, highlight=False)
     plan = compile_plan(playbook)
     with open_past(settings, plan, file=file, simulate=simulate, days=days) as log, Pace(console) as pace:
@@ -82,7 +89,7 @@ def run(
     if as_json:
         print(orjson.dumps(_plain(known, trigger, moments), option=orjson.OPT_INDENT_2).decode())
     else:
-        show(Console(highlight=False), trigger, known, log.what, total, moments)
+        show(page(), trigger, known, log.what, total, moments)
     return 0
 
 
@@ -133,13 +140,16 @@ def _until(records: Sequence[Record], last: int | None) -> Iterator[Record]:
         yield record
 
 
-def _instant(option: str, text: str | None) -> int | None:
+def _instant(option: str, text: str | None, zone: ZoneInfo) -> int | None:
+    """An instant (ms); a date is its midnight on the playbook's clocks."""
     if text is None:
         return None
     try:
+        if _DATE.fullmatch(text):
+            return round(datetime.fromisoformat(text).replace(tzinfo=zone).timestamp() * 1_000)
         return parse_time(int(text) if text.isdigit() else text)
     except ValueError as error:
-        raise NoPast(f"{option}: {error}") from error
+        raise NoPast(f"{option}: {error}; or a date, such as 2026-12-01") from error
 
 
 def show(

@@ -12,6 +12,7 @@ from rich.console import Console
 from events import topics
 from events.bus import Bus, connect
 from events.faults import Refusal
+from features.declare import load as load_playbook
 from kairos.settings import Settings
 from kairos.stack import Stack, StackDown
 
@@ -48,10 +49,11 @@ def run(settings: Settings, *, kafka: bool, simulate: int | None = None, pace_s:
         settings = settings.model_copy(update={"run_dir": settings.run_dir.parent / name})
     grocery = settings.playbook.name == "grocery"
     if simulate is not None:
-        if settings.playbook.name != SIMULATED:
+        name = load_playbook(settings.playbook).name
+        if name != SIMULATED:
             raise NoSimulation(
-                f"--simulate: expected the playbook {SIMULATED}, as only that has a simulation, found "
-                f"{settings.playbook.name}; say `make up PLAYBOOK={SIMULATED} SIMULATE=200`"
+                f"--simulate: expected the playbook {SIMULATED} or a copy, as no other is simulated, "
+                f"found {name}; say `make up PLAYBOOK={SIMULATED} SIMULATE=200`"
             )
         settings = settings.model_copy(update={"clock": "events"})
     if settings.catalogue is None and grocery:
@@ -139,7 +141,8 @@ def _welcome(stack: Stack) -> str:
         f"  event bus   {s.bus}\n"
         f"  Redis       {s.redis}\n"
         f"  MLflow      {s.mlflow}\n"
-        f"  logs        {s.run_dir / 'logs'}\n\n"
+        f"  logs        {s.run_dir / 'logs'}\n"
+        f"  for tools   set -a; . {s.run_dir / 'stack.env'}; set +a\n\n"
         f"Try it as docs/first-hour-app.md does, or at once:\n"
         f"  curl -s {stack.address}/v1/decisions{key} -H 'Content-Type: application/json' "
         f'-d \'{{"customer": "card:{card}", "placement": "feed", "request_id": "first"}}\'\n'

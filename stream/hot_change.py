@@ -46,6 +46,7 @@ class HotPlan:
         self._seen = _stamp(folder / FILE)
         self._judged = _digest(folder / FILE)
         self._settled = True
+        self._refused = False
         self._newest = compile_plan(load(folder))
 
     def take(self) -> Plan:
@@ -75,12 +76,15 @@ class HotPlan:
         except Refusal as refused:
             log.error("%s is refused, the triggers before go on: %s", self._folder / FILE, refused)
             self._count(REFUSED)
-            self._judged = digest
+            self._judged, self._refused = digest, True
             return
         if digest != _digest(self._folder / FILE):  # written while it was read
             self._settled = False
             return
         self._judged = digest
+        if self._refused and plan.digest == self._newest.digest:
+            log.warning("%s is in order again: the triggers that went on", self._folder / FILE)
+        self._refused = False
         if plan.digest != self._newest.digest:
             log.warning(
                 "%s: plan %s is to follow plan %s, read in %.0f ms: %s",

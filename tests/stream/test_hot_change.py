@@ -255,7 +255,9 @@ def test_a_change_is_taken_at_the_second_look(hot: tuple[HotPlan, Path, list[str
     assert not plan.take().triggers.triggers, "a playbook may have no triggers"
 
 
-def test_a_bad_version_is_refused_whole_and_once(hot: tuple[HotPlan, Path, list[str]]) -> None:
+def test_a_bad_version_is_refused_whole_and_once(
+    hot: tuple[HotPlan, Path, list[str]], caplog: pytest.LogCaptureFixture
+) -> None:
     plan, folder, counts = hot
     path, before = folder / "triggers.toml", plan.take().digest
     for bad in (SEASON, OFTEN, "[[trigger", SMALL + SMALL):
@@ -264,7 +266,9 @@ def test_a_bad_version_is_refused_whole_and_once(hot: tuple[HotPlan, Path, list[
         assert counts == [REFUSED], bad
         assert not plan.over.is_set()
         assert plan.take().digest == before
+    assert "in order again" not in caplog.text
     look(plan, path, FILES["triggers.toml"])
+    assert "is in order again: the triggers that went on" in caplog.text
     assert counts == [REFUSED]
     assert plan.take().digest == before
 
