@@ -183,9 +183,9 @@ def show(console: Console, plan: Plan, stats: Stats) -> None:
         soft_wrap=True,
     )
     if total:
-        most = max(stats.triggers, key=lambda one: one.total)
+        busiest = max(stats.triggers, key=lambda one: one.total)
         console.print(
-            f"one of them: trigger try {most.name} --customer '{most.examples[0]}' (--json has some of each)",
+            f"one of them: trigger try {busiest.name} --customer '{busiest.examples[0]}' (--json has some of each)",
             soft_wrap=True,
         )
 
