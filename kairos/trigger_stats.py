@@ -184,10 +184,8 @@ def show(console: Console, plan: Plan, stats: Stats) -> None:
     )
     if total:
         busiest = max(stats.triggers, key=lambda one: one.total)
-        console.print(
-            f"one of them: trigger try {busiest.name} --customer '{busiest.examples[0]}' (--json has some of each)",
-            soft_wrap=True,
-        )
+        example = f"trigger try {busiest.name} --customer '{busiest.examples[0]}'"
+        console.print(f"one of them: {example} (--json has some of each)", soft_wrap=True)
 
 
 def sparkline(counts: Sequence[int]) -> str:
