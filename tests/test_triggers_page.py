@@ -35,7 +35,7 @@ def test_every_example_compiles(plan: Plan) -> None:
     triggers = plan.playbook.triggers
     assert len(triggers) == len(re.findall(r"^\[\[trigger\]\]", PAGE + FIRST, re.MULTILINE))
     absences = {each.name for each in triggers if each.unless is not None}
-    assert absences == {"basket_left", "basket_forgotten"}
+    assert absences == {"basket_left", "basket_forgotten", "my_basket_left"}
 
 
 def test_every_key_has_an_example(plan: Plan) -> None:
