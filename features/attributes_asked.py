@@ -1,10 +1,16 @@
 """What conditions of triggers are told of batch tables: values as people write them, as of an instant."""
 
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from features.attribute import Attribute, AttributeTable, Plain
+from features.attribute_past import AttributePast
 from features.attributes import Held, in_force
+from features.given import Attributes
 from features.plan import Plan
+
+LookUp = Callable[[Sequence[str], Sequence[int]], Attributes]
+"""What batch tables knew of customers at instants (ms), for each name that conditions of triggers read."""
 
 
 class _Asked(NamedTuple):
@@ -44,6 +50,11 @@ class AskedAttributes:
             tuple(held.versions[place] for place in self._places),
         )
 
+    def columns(self, held: Iterable[Held], instants: Sequence[int]) -> Attributes:
+        """For each of `names` its values, of what is held of `tables` and the instant (ms) beside it."""
+        rows = [self.at(each, instant) for each, instant in zip(held, instants, strict=True)]
+        return {name: [row[place] for row in rows] for place, name in enumerate(self.names)}
+
     def at(self, held: Held, instant: int) -> tuple[Plain | None, ...]:
         """The value of each of `names` at `instant` (ms), of what is held of `tables`; None: not known."""
         values: list[Plain | None] = []
@@ -58,6 +69,19 @@ class AskedAttributes:
             else:
                 values += [None] * len(asked)
         return tuple(values)
+
+
+def look_up_in(past: AttributePast, plan: Plan) -> LookUp:
+    """What conditions of the plan would have been told by these histories."""
+    asked = AskedAttributes(plan)
+
+    def look_up(customers: Sequence[str], instants: Sequence[int]) -> Attributes:
+        if not asked.names:
+            return {}
+        held = (past.held(*each) for each in zip(customers, instants, strict=True))
+        return asked.columns(map(asked.of_all, held), instants)
+
+    return look_up
 
 
 def _asked(table: AttributeTable, names: frozenset[str]) -> tuple[_Asked, ...]:

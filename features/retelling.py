@@ -11,7 +11,7 @@ from typing import Final
 
 from events.envelope import Event
 from features.attribute_past import AttributePast
-from features.attributes_asked import AskedAttributes
+from features.attributes_asked import look_up_in
 from features.fold import empty
 from features.given import Attributes
 from features.plan import Plan
@@ -66,8 +66,7 @@ class Retelling:
         self, plan: Plan, customer: str, partition: int, ticks: Ticks, past: AttributePast | None = None
     ) -> None:
         self._plan, self._customer, self._partition, self._ticks = plan, customer, partition, ticks
-        self._past = past or AttributePast.none(plan)
-        self._asked = AskedAttributes(plan)
+        self._look_up = look_up_in(past or AttributePast.none(plan), plan)
         self._soonest = soonest(plan)
         self._read = -1
         self._due: int | None = None
@@ -115,8 +114,4 @@ class Retelling:
             self._due = next_wake(self._plan, self.state)
 
     def _known(self, instants: Sequence[int]) -> Attributes:
-        if not self._asked.names:
-            return {}
-        held = (self._past.held(self._customer, at) for at in instants)
-        rows = [self._asked.at(self._asked.of_all(each), at) for each, at in zip(held, instants, strict=True)]
-        return dict(zip(self._asked.names, map(list, zip(*rows, strict=True)), strict=True))
+        return self._look_up([self._customer] * len(instants), instants)

@@ -31,7 +31,7 @@ class Fired(NamedTuple):
 
     `cause` is the id of the event behind it; `payload` what it carries. With `superseded_by`, the id of a
     late event, it says instead that the firing of this instance would not have been, had that been read in
-    time.
+    time; that event is then its cause, too.
     """
 
     trigger: str
@@ -87,7 +87,7 @@ def told(
             fired.append((hit.event, one))
         elif hit.sort == at.SUPERSEDED:
             event = event_of(hit.event)
-            one = _fired(each, event.customer, hit.time, hit.began, hit.mark, "", {})
+            one = _fired(each, event.customer, hit.time, hit.began, hit.mark, event.id, {})
             fired.append((hit.event, one._replace(superseded_by=event.id)))
         elif hit.sort == at.STARTED:
             event = event_of(hit.event)

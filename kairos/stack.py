@@ -222,11 +222,11 @@ class Stack:
         while time.monotonic() < ends:
             self.check()
             try:
-                connection = http.client.HTTPConnection(self.settings.host, self.settings.port, timeout=2)
-                connection.request("GET", "/health/ready")
-                answer = connection.getresponse()
-                reason = answer.read().decode(errors="replace")
-                connection.close()
+                door = http.client.HTTPConnection(self.settings.host, self.settings.port, timeout=2)
+                with contextlib.closing(door):
+                    door.request("GET", "/health/ready")
+                    answer = door.getresponse()
+                    reason = answer.read().decode(errors="replace")
                 if answer.status == 200:
                     return
             except OSError as error:

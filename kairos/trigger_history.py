@@ -8,11 +8,11 @@ from events.bus import Record
 from events.codec import decode
 from events.envelope import Event, Tick
 from features.attribute_past import AttributePast
+from features.attributes_asked import look_up_in
 from features.declare import Playbook
 from features.declare_fields import event_names
 from features.expression import compile_expression
 from features.fold import FATES, Fate, empty, fold_log
-from features.given import Attributes
 from features.hits import Hit
 from features.kernel import trigger_layout as at
 from features.kleene import Node
@@ -22,7 +22,6 @@ from features.remembered import Wait, unpack
 from features.row import whole_row
 from features.state import State
 from features.triggers import Fired, next_wake, told, wake
-from kairos.trigger_log import attributes_at
 
 Verdict = Literal[
     "fired",
@@ -112,7 +111,8 @@ class _Telling:
     def __init__(
         self, plan: Plan, bare: CompiledTrigger, playbook: Playbook, customer: str, past: AttributePast
     ) -> None:
-        self._plan, self._bare, self._customer, self._past = plan, bare, customer, past
+        self._plan, self._bare, self._customer = plan, bare, customer
+        self._look_up = look_up_in(past, plan)
         self._each = plan.triggers.triggers[bare.number]
         self._trigger = bare.trigger
         self._row = {feature.name: n for n, feature in enumerate(plan.customer_features)}
@@ -288,8 +288,7 @@ class _Telling:
         return " ".join(text[slice(*node.span)].split())
 
     def _known(self, time: int) -> dict[str, Any]:
-        found: Attributes = attributes_at(self._plan, self._past, [self._customer], [time])
-        return {name: values[0] for name, values in found.items()}
+        return {name: values[0] for name, values in self._look_up([self._customer], [time]).items()}
 
     def _types(self) -> set[str]:
         steps = (self._trigger.after, self._trigger.unless)

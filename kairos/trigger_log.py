@@ -27,8 +27,6 @@ from features.attribute_history import History, advance
 from features.attribute_past import AttributePast
 from features.attribute_rows import check_rows
 from features.attribute_source import read_source
-from features.attributes import in_force
-from features.given import Attributes
 from features.plan import Plan
 from kairos.history import everything
 from kairos.settings import Settings
@@ -106,29 +104,6 @@ def is_tick(record: Record) -> Tick | None:
     """The tick that the record is, None for an event; only what is as short as a tick is decoded."""
     item = decode(record.value) if len(record.value) < _LONGEST_TICK else None
     return item if isinstance(item, Tick) else None
-
-
-def attributes_at(plan: Plan, past: AttributePast, customers: Sequence[str], at: Sequence[int]) -> Attributes:
-    """What batch tables knew of customers at instants (ms), for each name that conditions read."""
-    wanted = plan.triggers.attributes
-    found: dict[str, list[Any]] = {name: [] for name in wanted}
-    for customer, instant in zip(customers, at, strict=True) if wanted else ():
-        held = past.held(customer, instant)
-        for table, loaded, versions in zip(plan.playbook.attributes, held.loaded, held.versions, strict=True):
-            status, version = in_force(versions, loaded, instant)
-            for place, each in enumerate(table.attributes):
-                name = f"{table.name}_{each.name}"
-                if name not in wanted:
-                    continue
-                value: Any = None
-                if version is not None and instant - version.as_of <= table.freshness_ms:
-                    value = version.values[place]
-                elif status == "none" and each.default == each.default:
-                    value = each.default
-                    if each.kind == "category":
-                        value = each.categories[int(each.default)]
-                found[name].append(bool(value) if each.kind == "boolean" and value is not None else value)
-    return found
 
 
 class _People:

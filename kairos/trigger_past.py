@@ -13,9 +13,10 @@ from events.bus import Record
 from events.codec import decode
 from events.envelope import Event
 from events.topics import BEHAVIOUR
+from features.attributes_asked import look_up_in
 from features.plan import Plan
 from features.retelling import soonest
-from kairos.trigger_log import PastLog, attributes_at, is_tick
+from kairos.trigger_log import PastLog, is_tick
 from stream.behaviour_fold import BehaviourFold, Effects
 from stream.counters import Counters
 from stream.state_cache import StateCache
@@ -33,7 +34,7 @@ def fold_past(plan: Plan, log: PastLog) -> Iterator[tuple[list[tuple[Record, int
             *(plan, store, log.partitions, StateCache(1 << 62)),
             Counters(SimpleNamespace(hgetall=lambda key: {}), ""),
             {},
-            look_up=lambda customers, at: attributes_at(plan, log.past, customers, at),
+            look_up=look_up_in(log.past, plan),
         )
         for records, events in _pieces(plan, log.read(partition), store):
             effects = fold.process([Poll(BEHAVIOUR, partition, records, None)])

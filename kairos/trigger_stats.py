@@ -2,7 +2,8 @@
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from math import inf
 from pathlib import Path
@@ -57,14 +58,26 @@ def run(
     """
     plan = compile_plan(load_playbook(folder))
     console = Console(stderr=True, highlight=False)
-    logging.getLogger("kairos.stream").setLevel(logging.ERROR)  # what is too late stays out, as it did then
-    with open_past(settings, plan, file=file, simulate=simulate, days=days) as log, Pace(console) as pace:
+    opened = open_past(settings, plan, file=file, simulate=simulate, days=days)
+    with _quiet(), opened as log, Pace(console) as pace:
         stats = count(plan, log, pace.tell)
     if as_json:
         print(orjson.dumps(_plain(stats), option=orjson.OPT_INDENT_2).decode())
     else:
         show(Console(highlight=False), plan, stats)
     return 0
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What is too late stays out, as it did then: nobody need hear of it again."""
+    stream = logging.getLogger("kairos.stream")
+    before = stream.level
+    stream.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        stream.setLevel(before)
 
 
 def count(plan: Plan, log: PastLog, tell: Callable[[str], None] = lambda text: None) -> Stats:

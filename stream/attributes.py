@@ -16,7 +16,7 @@ log = logging.getLogger("kairos.behaviour")
 
 
 class AttributeReader:
-    """Looks up what triggers of a plan read; see `stream.behaviour_fold.LookUp`.
+    """Looks up what triggers of a plan read; see `features.attributes_asked.LookUp`.
 
     Redis holds two versions of a row: of an event before both, attributes are not known.
     """
@@ -37,8 +37,7 @@ class AttributeReader:
         different = list(dict.fromkeys(customers))
         found = persist(lambda: self._read(different), "reading attributes from Redis", self._stop)
         held = dict(zip(different, found, strict=True))
-        rows = [asked.at(held[who], instant) for who, instant in zip(customers, instants, strict=True)]
-        return dict(zip(asked.names, map(list, zip(*rows, strict=True)), strict=True))
+        return asked.columns((held[who] for who in customers), instants)
 
     def _read(self, customers: Sequence[str]) -> list[Held]:
         tables = self._asked.tables

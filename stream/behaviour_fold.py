@@ -13,6 +13,7 @@ from events.dead_letters import dead_letter
 from events.envelope import SUPERSEDED, TRIGGER
 from events.identity import partition_of
 from events.topics import TRIGGERS
+from features.attributes_asked import LookUp
 from features.batch import batch_of
 from features.checking import check_states
 from features.fold import FATES, Fate, FoldedParts, State, empty, fold_parts
@@ -51,10 +52,6 @@ class StateReader(Protocol):
     def due(self, partition: int, before_ms: int) -> list[str]:
         """See `features.store.StateStore`."""
         ...
-
-
-LookUp = Callable[[Sequence[str], Sequence[int]], Attributes]
-"""What batch tables knew of customers at instants (ms), for each name that conditions of triggers read."""
 
 
 class Effects(NamedTuple):
@@ -361,6 +358,7 @@ def _superseded_message(fired: Fired, partitions: int) -> Message:
         "trigger": fired.trigger,
         "customer": fired.customer,
         "time": render_time(fired.time),
+        "cause": fired.cause,
         "instance": fired.instance,
         "superseded_by": fired.superseded_by,
     }

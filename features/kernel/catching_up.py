@@ -106,10 +106,11 @@ def most_of(
     Which events count at the edge of a window depends on how tiles lie: at most half a window too far back,
     and here a whole one.
     """
-    if not opened.lazy:
-        return ANY
     if remembers.highest_stamps[screen] == remembers.counts[STAMP]:
         return remembers.highest[screen]
+    if not opened.lazy:
+        remembers.highest[screen], remembers.highest_stamps[screen] = int64(ANY), remembers.counts[STAMP]
+        return int64(ANY)
     row, screens = screen * SCREEN_COLUMNS, watching.screens
     bank, by, back = screens[row + SCREEN_BANK], screens[row + SCREEN_KEY], screens[row + SCREEN_BACK]
     if remembers.counted_to[bank] <= remembers.counts[AT_ROW]:

@@ -12,6 +12,7 @@ from features.kernel.remembering import touch
 from features.kernel.scratch import FULL, INSTANT
 from features.kernel.trigger_layout import (
     AUDIENCE,
+    CLOSED,
     CONDITION,
     COOLDOWN,
     COOLING,
@@ -81,6 +82,8 @@ def look_at(judging: Judging, opened: Open, look: Now, trigger: int, began: int,
             why, more = UNTRUE, untrue
             if flags & TRUE_BEFORE:
                 remembers.entries[entry + REMEMBERED_FLAGS] &= ~TRUE_BEFORE
+                if flags & HAS_FIRED:
+                    remembers.entries[entry + REMEMBERED_FLAGS] |= CLOSED
         elif flags & TRUE_BEFORE:
             why = STILL
         else:

@@ -20,6 +20,7 @@ from features.kernel.trigger_layout import (
     AUDIENCE,
     BEGINS,
     CLAUSE_COLUMNS,
+    CLOSED,
     CONDITION,
     COOLDOWN,
     COOLING,
@@ -54,6 +55,7 @@ from features.kernel.trigger_layout import (
     NEEDED,
     OTHERS,
     OUTSIDE,
+    PATIENCE,
     REMEMBERED,
     REMEMBERED_FLAGS,
     ROLE,
@@ -80,10 +82,10 @@ from features.kernel.trigger_layout import (
     WAIT_MARK,
     WAIT_TRIGGER,
     WAKE,
-    WAS_SUPERSEDED,
     WATCH,
     Judging,
     Remembers,
+    Watching,
 )
 
 
@@ -160,11 +162,25 @@ def later(waits: Words, wait: int, end: int, trigger: int, began: int) -> bool:
 
 
 @within
+def due_last(watching: Watching, remembers: Remembers) -> int:
+    """The wait that is over last, patience counted; of those over at once the highest trigger's, then the one
+    read last."""
+    waits, last = remembers.waits, int64(0)
+    for wait in range(WAIT_COLUMNS, remembers.counts[N_WAITS] * WAIT_COLUMNS, WAIT_COLUMNS):
+        trigger, best = waits[wait + WAIT_TRIGGER], waits[last + WAIT_TRIGGER]
+        due = waits[wait + WAIT_END] + watching.triggers[trigger * TRIGGER_COLUMNS + PATIENCE]
+        latest = waits[last + WAIT_END] + watching.triggers[best * TRIGGER_COLUMNS + PATIENCE]
+        if due > latest or (due == latest and trigger >= best):
+            last = wait
+    return last
+
+
+@within
 def add_wait(
     judging: Judging, opened: Open, now: Now, trigger: int, end: int,
     began: int, mark: int, key: int,
 ) -> None:  # fmt: skip
-    """Wait, in order of (end, trigger, begin) and as read; past the bound the last is given up."""
+    """Wait, in order of (end, trigger, begin) and as read; past the bound the one due last is given up."""
     watching, remembers = judging.watching, judging.remembers
     waits = remembers.waits
     at = remembers.counts[N_WAITS]
@@ -178,11 +194,10 @@ def add_wait(
     remembers.counts[N_WAITS] += 1
     remembers.waiting[trigger] += 1
     if remembers.counts[N_WAITS] > watching.wakes:
-        remembers.counts[N_WAITS] -= 1
-        remembers.waiting[waits[remembers.counts[N_WAITS] * WAIT_COLUMNS + WAIT_TRIGGER]] -= 1
-        last = remembers.counts[N_WAITS] * WAIT_COLUMNS
+        last = due_last(watching, remembers)
         tell(judging, opened, now, waits[last + WAIT_TRIGGER], GIVEN_UP, waits[last + WAIT_END],
             waits[last + WAIT_BEGAN], waits[last + WAIT_MARK], 0)  # fmt: skip
+        remove_wait(remembers, last)
 
 
 @within
@@ -215,9 +230,9 @@ def supersede(judging: Judging, opened: Open, now: Now, trigger: int) -> None:
     watching, remembers = judging.watching, judging.remembers
     entry = trigger * REMEMBERED
     flags = remembers.entries[entry + REMEMBERED_FLAGS]
-    if flags & HAS_FIRED == 0 or flags & WAS_SUPERSEDED:
+    if flags & HAS_FIRED == 0 or flags & CLOSED:
         return
-    remembers.entries[entry + REMEMBERED_FLAGS] |= WAS_SUPERSEDED
+    remembers.entries[entry + REMEMBERED_FLAGS] |= CLOSED
     last, unless = remembers.entries[entry + LAST], watching.triggers[trigger * TRIGGER_COLUMNS + UNLESS]
     tell(judging, opened, now, trigger, SUPERSEDED, last, last - max(unless, 0),
         remembers.entries[entry + MARK_OF], 0)  # fmt: skip
@@ -317,8 +332,10 @@ def start(
         if untrue >= 0:
             if before:
                 entries[number + REMEMBERED_FLAGS] &= ~TRUE_BEFORE
-                if entries[number + REMEMBERED_FLAGS] & HAS_FIRED and now.time <= entries[number + LAST]:
-                    supersede(judging, opened, now, trigger)
+                if table[row + UNLESS] < 0 and entries[number + REMEMBERED_FLAGS] & HAS_FIRED:
+                    if now.time <= entries[number + LAST]:
+                        supersede(judging, opened, now, trigger)
+                    entries[number + REMEMBERED_FLAGS] |= CLOSED
         elif before:
             why_not(judging, opened, now, trigger, STILL, 0)
             return
@@ -408,7 +425,7 @@ def fire(remembers: Remembers, trigger: int, time: int, mark: int, key: int) -> 
     entries[entry + TIMES] += 1
     if not fired or time >= entries[entry + LAST]:
         entries[entry + LAST], entries[entry + MARK_OF], entries[entry + KEY_OF] = time, mark, key
-        entries[entry + REMEMBERED_FLAGS] &= ~WAS_SUPERSEDED
+        entries[entry + REMEMBERED_FLAGS] &= ~CLOSED
     entries[entry + REMEMBERED_FLAGS] |= HAS_FIRED
 
 
@@ -435,8 +452,10 @@ def judge_event(judging: Judging, opened: Open, now: Now) -> None:
             if remembers.place[trigger] == 0 and not watching.verbose:
                 screen = watching.roles[role + SCREENED]
                 if not shut and screen >= 0:
-                    most = most_of(watching, asked, now.ask, now.kind, opened, remembers, screen)
-                    shut = most < watching.roles[role + NEEDED]
+                    # Looked up here: a call with all these tables costs more than what it answers.
+                    if remembers.highest_stamps[screen] != remembers.counts[STAMP]:
+                        most_of(watching, asked, now.ask, now.kind, opened, remembers, screen)
+                    shut = remembers.highest[screen] < watching.roles[role + NEEDED]
                 if shut:
                     continue
             if rests(judging, opened, now, trigger):

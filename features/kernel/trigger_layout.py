@@ -74,7 +74,8 @@ MOST_HELD = 16
 """Events remembered of one step of one trigger."""
 REMEMBERED = FIRST_HELD + 2 * MOST_HELD
 
-TRUE_BEFORE, HAS_FIRED, WAS_SUPERSEDED = 1, 2, 4
+TRUE_BEFORE, HAS_FIRED, CLOSED = 1, 2, 4
+"""Closed: what it fired for last is over, or superseded; nothing that is read later supersedes it."""
 
 # A wait in scratch: trigger, the instant it ends, when it began (-1: armed, not begun), mark of its start,
 # key.

@@ -49,7 +49,8 @@ def run(*, days: int, kafka: bool, folder: Path, keep: bool = False) -> int:
     report, until they come.
     """
     console = Console(width=None if sys.stdout.isatty() else 160)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs ignore the first, else
+        signal.signal(number, _interrupt)
     began = time.monotonic()
     say = _say(console, began)
     run_dir = folder / "run"

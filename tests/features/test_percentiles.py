@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from functools import reduce
 from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from events.envelope import Event
@@ -187,6 +188,7 @@ def test_any_batches_give_the_same_bytes_when_bounds_bite(
 
 
 @given(LOGS, LOGS, st.sampled_from(["4kB", "1MB"]))
+@example(spread(0, 1, 1, 4), spread(74, 184, 40, 20), "4kB").via("a tile reached back over finer ones")
 @settings(max_examples=40)
 def test_merging_minds_the_bounds_and_commutes(
     one: Sequence[Event], two: Sequence[Event], memory: str
@@ -201,6 +203,29 @@ def test_merging_minds_the_bounds_and_commutes(
     keys = [cell.key for cell in cells_of(p, both)]
     assert keys == sorted({joined(key, times) if key else 0 for key in keys})
     assert sum(sum(cell.ever) for cell in cells_of(p, both)) == len(one) + len(two)
+
+
+@given(st.lists(LOGS, min_size=3, max_size=3), st.randoms(use_true_random=False))
+@settings(max_examples=12)
+def test_past_the_bound_on_its_buckets_a_histogram_keeps_to_the_whole_law(
+    logs: list[Sequence[Event]], random: Random
+) -> None:
+    """Which buckets are together follows from all events alone; past a customer's bytes it hangs, too, on when
+    they were too many."""
+    p = bounded()
+    log = [
+        Event(e.type, f"{part} {e.id}", e.time, e.customer, e.fields)
+        for part, events in enumerate(logs)
+        for e in events
+    ]
+    a, b, c = (folded(p, [e for e in log if e.id.startswith(f"{part} ")]) for part in range(3))
+    together = merge(p, merge(p, a, b), c)
+    assert together.blob == merge(p, a, merge(p, b, c)).blob
+    singletons = [folded(p, [event]) for event in log]
+    random.shuffle(singletons)
+    whole = settled(p, folded(p, log))
+    alone = cells_of(p, reduce(lambda one, other: merge(p, one, other), singletons))
+    assert alone == cells_of(p, whole) == cells_of(p, together)
 
 
 def test_whatever_is_paid_a_customer_keeps_within_the_bound() -> None:

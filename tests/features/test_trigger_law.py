@@ -88,6 +88,7 @@ def as_told(found: Sequence[Fired], wanted: Sequence[Told], instances: dict[str,
             payload = None if (each.trigger, each.time, each.cause) in silent else each.payload
             told.append(Told(each.trigger, each.time, each.cause, None, payload))
         else:
+            assert each.cause == each.superseded_by
             first = instances[each.instance]
             told.append(Told(first.trigger, first.time, first.cause, each.superseded_by, None))
     return told
@@ -185,6 +186,16 @@ def test_of_more_instants_than_are_kept_the_one_due_last_is_given_up() -> None:
     assert causes([*log[:9:-1], *log[:10], due], "looked_in_vain") == first
 
 
+def test_patience_counts_for_what_is_due_last() -> None:
+    log: list[Event | Tick] = [sale(n, NOON + n, 1, "sold") for n in range(2)]
+    log += [look(n, NOON - n, str(n)) for n in range(13)]
+    assert causes([*log, Tick(NOON + DAY)], "quiet") == ["time"]
+    # Its wait is over before the look at the sales, but it is patient for a minute.
+    log.append(look("patient", NOON + 2 * STEP - 30_000))
+    assert causes([*log, Tick(NOON + DAY)], "quiet") == ["time"]
+    assert causes([*log, Tick(NOON + DAY)], "looked_in_vain") == [str(n) for n in range(12, -1, -1)]
+
+
 def test_of_more_events_than_are_remembered_the_oldest_help_no_more() -> None:
     log = [look(n, NOON + n, str(n)) for n in range(17)]
     bought = [sale(20 + n, NOON + STEP + n, 1, str(n)) for n in range(17)]
@@ -228,6 +239,20 @@ def test_a_late_event_that_undoes_an_edge_supersedes_it_and_a_later_one_does_not
     up, late, later = call(1, NOON + 3, minutes=1), call(2, NOON + 3, minutes=9), call(3, NOON + 4, minutes=9)
     assert told_of([up, late, later], "unknown_is_not_true") == [("1", 0, None), ("1", 0, "2")]
     assert told_of([up, later, late], "unknown_is_not_true") == [("1", 0, None)]
+
+
+def test_what_has_ended_since_is_not_superseded() -> None:
+    up, down = call(1, NOON + 3, minutes=1), call(2, NOON + 4, minutes=9)
+    late_up, late_down = call(3, NOON + 2, minutes=1), call(4, NOON + 2, minutes=9)
+    assert told_of([up, down, late_up, late_down], "unknown_is_not_true") == [("1", 0, None), ("3", 0, None)]
+
+
+def test_an_absence_is_superseded_by_its_answer_and_not_as_its_condition_falls() -> None:
+    calls = [call(1, NOON - 3 * STEP), call(2, NOON)]
+    log: Log = [*calls, Tick(NOON + 3 * STEP), sale(3, NOON + 6 * STEP), call(4, NOON - STEP)]
+    assert told_of(log, "called_twice") == [("2", 1, None)]
+    answer = sale(5, NOON + STEP, 60)
+    assert told_of([*log, answer], "called_twice") == [("2", 1, None), ("2", 1, "5")]
 
 
 def test_a_late_one_that_counts_supersedes_the_nth() -> None:

@@ -124,6 +124,8 @@ class Oracle:
             at = max(each.time, self.newest + 1)
             if watch.trigger.wake_ms is not None:
                 was, watch.true = watch.true, self._true(watch.trigger.when, None, at)
+                if was and not watch.true and watch.last:
+                    watch.last = watch.last._replace(open=False)
                 if was or not watch.true:
                     continue
             told += self._fire(each.number, each.event, at, each)
