@@ -1,6 +1,6 @@
 """The storage of one aggregate: what a cell keeps, told to the compiled code as a row of numbers."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -70,8 +70,8 @@ def banks_of(playbook: Playbook, columns: Mapping[str, int]) -> tuple[Bank, ...]
     return tuple(banks)
 
 
-def tables_of(banks: Sequence[Bank], probed: Collection[int] = ()) -> BankTables:
-    """The banks as numbers; triggers read those that are `probed`."""
+def tables_of(banks: Sequence[Bank]) -> BankTables:
+    """The banks as numbers."""
     matches = tuple(sorted({bank.aggregate.match for bank in banks if bank.aggregate.match}))
     rows = np.zeros((len(banks), at.BANK_COLUMNS), dtype=np.int64)
     spans: list[int] = []
@@ -92,7 +92,6 @@ def tables_of(banks: Sequence[Bank], probed: Collection[int] = ()) -> BankTables
         row[at.HALF_AT] = len(spans)
         spans += aggregate.half_lives
         row[at.KEYS] = aggregate.keys if bank.keyed else 0
-        row[at.PROBED] = bank.number in probed
         row[at.MATCH] = matches.index(aggregate.match) if aggregate.match else -1
         if aggregate.histogram:
             row[at.MATCH] = at.HISTOGRAM

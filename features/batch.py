@@ -21,6 +21,8 @@ FEW: Final = 12
 
 Whole = Sequence[int] | NDArray[np.int64]
 
+_NO_EVENT: Final = Event("", "", 0, "", {})
+
 REMEMBERED: Final = 100_000
 _hashes: dict[Any, int] = {}
 
@@ -126,6 +128,16 @@ def batch_of(
     groups = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
     flat = np.concatenate(flats) if flats else np.zeros(0, dtype=np.int64)
     return Batch(order, groups, np.ascontiguousarray(rows[order]), flat, *_asks(asked, probes))
+
+
+def looks_of(plan: Plan, customers: int, attributes: Attributes | None = None) -> Batch:
+    """A batch of no events, where the clock looks at each customer; `attributes` have a value for each."""
+    given, nothing = plan.triggers.clock, np.zeros(0, dtype=np.int64)
+    rows = given_rows(given, [_NO_EVENT] * customers if given.atoms else [], attributes or {}, hash_key)
+    atoms = rows.atoms if given.atoms else np.zeros((customers, 0))
+    asks = AskedTables(atoms, np.zeros((customers, 0), dtype=np.int64), np.ones(customers, dtype=np.uint8))
+    groups = np.zeros(customers + 1, dtype=np.int64)
+    return Batch(nothing, groups, np.zeros((0, 7), dtype=np.int64), nothing, asks, np.arange(customers))
 
 
 def _asks(

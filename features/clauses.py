@@ -31,6 +31,7 @@ _STEPS: Mapping[str, int] = {
     "is_missing": at.MISSING_IS,
     "choice": at.CHOICE,
 }
+_TURNED: Mapping[str, str] = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le", "eq": "eq"}
 
 
 class Atom(NamedTuple):
@@ -55,6 +56,7 @@ class Clauses:
         self.code: list[tuple[int, int, int, int, int]] = []
         self.constants: list[float] = []
         self.reads: list[frozenset[int]] = []
+        self.asked: list[tuple[int, str, float] | None] = []
         self.registers = 1
 
     @property
@@ -109,7 +111,18 @@ class Clauses:
             self._clauses[key] = len(self.clauses)
             self.clauses.append(row)
             self.reads.append(reads)
+            self.asked.append(self._comparison(node))
         return self._clauses[key]
+
+    def _comparison(self, node: Node) -> tuple[int, str, float] | None:
+        """Of a clause that only compares a source with a constant the two, the source on the left."""
+        if node.op not in _TURNED:
+            return None
+        (left, right), op = node.parts, node.op
+        if left.op == "constant":
+            left, right, op = right, left, _TURNED[op]
+        source = self._source(left.value) if left.op == "name" and right.op == "constant" else None
+        return None if source is None else (source, op, float(right.value))
 
     def _plain(self, node: Node) -> bool:
         return all(self._source(name) is None for name in node.names)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from events.envelope import Event
-from features.batch import Batch, batch_of
+from features.batch import Batch, batch_of, looks_of
 from features.given import Attributes
 from features.hits import Hits, hits_of
 from features.kernel.folding import BEHIND, FOLDED, LATE, REPEAT, fixed_size, fold_states
@@ -47,6 +47,7 @@ __all__ = [
     "fold_batch",
     "fold_log",
     "fold_parts",
+    "look_parts",
     "merge",
     "settled",
 ]
@@ -144,6 +145,24 @@ def fold_parts(
     return FoldedParts(made, new, every, hits, dues)
 
 
+def look_parts(
+    plan: Plan,
+    recents: Sequence[bytes],
+    settled: Sequence[bytes],
+    watermark: int,
+    attributes: Attributes | None = None,
+    verbose: bool = False,
+) -> FoldedParts:
+    """Look at the waits of customers that are over: the log has been read up to `watermark` (ms).
+
+    `attributes` are those that conditions read, a value for each customer; a hit's `event` is the place of
+    the customer. `verbose` as in `fold_parts`.
+    """
+    batch = looks_of(plan, len(recents), attributes)
+    made, new, hits, dues = _run(plan, recents, settled, batch, _NO_FATES, verbose, watermark)
+    return FoldedParts(made, new, _NO_FATES, hits, dues)
+
+
 def fold(plan: Plan, state: State, event: Event, partition: int, position: int) -> Fate:
     """Fold one event of the log into the state, in place; `fold_batch` folds many for the price of a few."""
     if event.type not in plan.programs:
@@ -221,11 +240,13 @@ def _run(
     batch: Batch,
     fates: NDArray[np.uint8],
     verbose: bool = False,
+    watermark: int = -1,
 ) -> tuple[list[bytes], list[bytes | None], Hits, NDArray[np.int64]]:
     if verbose:  # whatever a trigger reads may be told
         batch = batch._replace(asks=batch.asks._replace(needs=np.ones_like(batch.asks.needs)))
     buf, starts = _joined(recents)
-    needed = _needed(plan, buf, starts, batch)
+    needed = _needed(plan, buf, starts, batch) if watermark < 0 else range(len(settled))
+    looks = np.full(len(settled) if watermark >= 0 else 0, watermark, dtype=np.int64)
     behind: list[bytes | None] = [None] * len(settled)
     for number in needed:
         behind[number] = settled[number]
@@ -249,7 +270,8 @@ def _run(
         *tables[:4], plan.steps, plan.types, rows.defaults, plan.limits,
         buf, starts, whole, starts_of,
         batch.groups, batch.events.ravel(), batch.flat, fates,
-        watched, asks, memories, TRIGGER_ROOM.outcome(plan.triggers, len(asks.needs)), dues,
+        watched, asks, memories, TRIGGER_ROOM.outcome(plan.triggers, len(asks.needs)),
+        looks, dues,
         fixed, rows.defaults.copy(), ROOM.loaded, ROOM.listed, ROOM.ordering,
         positions_for(buf, starts, coming), ROOM.written, ends, ROOM.settled, new_ends,
     ):  # fmt: skip

@@ -14,7 +14,7 @@ from features.declare import Playbook, features_of
 from features.declare_fields import event_names
 from features.expression import Expression, compile_expression
 from features.feature import SHARED, Aggregate, Feature, Of
-from features.kernel.layout import MOST_RECENT, STEPS_AT, STEPS_END, TYPE_COLUMNS
+from features.kernel.layout import MOST_RECENT, STEP_COLUMNS, STEPS_AT, STEPS_END, TYPE_COLUMNS
 from features.kleene import Kind
 from features.memory import MEMORY_OF_EVERYBODY
 from features.plan_triggers import Given, TriggerPlan, events_of, plan_triggers
@@ -174,7 +174,11 @@ def _compile(
         *(MOST_RECENT, widest),
     ]
     row_columns = {feature.name: n for n, feature in enumerate(row)}
-    tables = tables_of(banks, triggers.probed)
+    tables = tables_of(banks)
+    places = {step[0]: STEP_COLUMNS * place for place, step in enumerate(steps)}
+    triggers = triggers.with_steps(
+        [(programs[bank.aggregate.event].number, places[bank.number]) for bank in banks]
+    )
     match_of = [
         tables.matches.index(feature.match) if feature.match in tables.matches else -1 for feature in crossed
     ]

@@ -1,6 +1,7 @@
 """The triggers of a playbook, compiled: what each type of event is to them, and what their conditions
 read."""
 
+import math
 import operator
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -22,6 +23,11 @@ from features.trigger import FIRED_COUNT, FIRED_SINCE, Step
 from features.trigger_features import in_order
 
 _ALWAYS, _FOREVER = -(1 << 62), 1 << 62
+DAY_MS = 86_400_000
+_LONGEST_DAYS = 1_000_000
+_NO_SCREEN = (-1, 0)
+_CLOCK = ""
+"""Stands for a type of event where the clock looks, and there is none."""
 EVENT = "event."
 Fields = tuple[str, ...]
 
@@ -71,7 +77,7 @@ class TriggerPlan(NamedTuple):
     """All triggers; for each type that concerns any what is worked out of its events; the compiled tables.
 
     `attributes` are the names that conditions read of batch tables; `watches` say what is remembered of
-    events that answer.
+    events that answer; `clock` is what is worked out of a look, where attributes alone are known.
     """
 
     triggers: tuple[CompiledTrigger, ...]
@@ -80,13 +86,17 @@ class TriggerPlan(NamedTuple):
     sources: int
     registers: int
     watches: tuple[str, ...]
-    probed: frozenset[int]
+    clock: Given
     attributes: frozenset[str]
 
     @property
     def waits(self) -> bool:
         """Whether the clock ever fires any."""
         return any(each.trigger.waits for each in self.triggers)
+
+    def with_steps(self, steps: Sequence[tuple[int, int]]) -> "TriggerPlan":
+        """The same, told for each bank the type of its events and the place of what they do to it."""
+        return self._replace(tables=self.tables._replace(steps_of=_words(steps)))
 
     @property
     def most_told(self) -> int:
@@ -118,7 +128,8 @@ class _Sources:
         self.numbers: dict[str, int] = {}
         self.rows: list[tuple[int | float, ...]] = []
         self.keys: dict[Fields, int] = {}
-        self.probed: set[int] = set()
+        self.screens: dict[tuple[int, ...], int] = {}
+        self._feature: dict[int, Feature] = {}
 
     def __call__(self, name: str) -> int | None:
         """The number of the source; None for a field of the event or an attribute."""
@@ -128,12 +139,31 @@ class _Sources:
             if found is None:
                 return None
             self.rows.append(self._source(found[1], self.key((key.removeprefix(EVENT),)) if key else -1))
+            self._feature[len(self.numbers)] = found[1]
             self.numbers[name] = len(self.numbers)
         return self.numbers[name]
 
     def key(self, fields: Fields) -> int:
         """The number of a key made of these fields of the event; -1 for none."""
         return self.keys.setdefault(fields, len(self.keys)) if fields else -1
+
+    def screen(self, source: int, op: str, constant: float) -> tuple[int, int]:
+        """The screen of a source that is compared so, and what it must come to; -1 for none."""
+        feature, row = self._feature[source], self.rows[source]
+        if row[at.SORT] != at.PLAIN or op not in ("ge", "gt", "eq") or not 0 < constant < _FOREVER:
+            return _NO_SCREEN
+        bank, key = int(row[at.BANK_A]), int(row[at.KEY_A])
+        if feature.function == "since_last" and key < 0 and constant <= _LONGEST_DAYS:
+            # A millisecond less, for what days round away.
+            return self._screen(at.SO_LONG_AGO, bank, -1, -1), int(constant * DAY_MS) - 1
+        if feature.function == "count" and feature.default == 0 and feature.half_life_ms is None:
+            back = -1 if feature.window_ms is None else 2 * feature.window_ms
+            least = math.floor(constant) + 1 if op == "gt" else math.ceil(constant)
+            return self._screen(at.SO_MANY, bank, key, back), least
+        return _NO_SCREEN
+
+    def _screen(self, *screen: int) -> int:
+        return self.screens.setdefault(screen, len(self.screens))
 
     def _source(self, feature: Feature, key: int) -> tuple[int | float, ...]:
         if feature.function in (FIRED_COUNT, FIRED_SINCE):
@@ -147,7 +177,6 @@ class _Sources:
 
     def _part(self, name: str, key: int) -> tuple[int, int, int]:
         bank = self._bank[name]
-        self.probed.add(bank)
         if name in self._row:
             return bank, self._row[name][0], -1
         return bank, self._crossed[name][0], key
@@ -183,10 +212,10 @@ class _Compiling:
         self._attributes = attribute_kinds(playbook.attributes)
         self._told: list[int] = []
         self._watches: dict[tuple[str, Fields, int], int] = {}
-        self._roles: dict[str, list[tuple[int, int, int, int]]] = {name: [] for name in numbers}
-        self._atoms: dict[str, dict[int, int]] = {name: {} for name in numbers}
-        self._keys: dict[str, dict[int, int]] = {name: {} for name in numbers}
-        self._gates: dict[str, set[tuple[int, ...]]] = {name: set() for name in numbers}
+        self._roles: dict[str, list[tuple[int, ...]]] = {name: [] for name in numbers}
+        self._atoms: dict[str, dict[int, int]] = {name: {} for name in (*numbers, _CLOCK)}
+        self._keys: dict[str, dict[int, int]] = {name: {} for name in (*numbers, _CLOCK)}
+        self._gates: dict[str, set[tuple[int, ...]]] = {name: set() for name in (*numbers, _CLOCK)}
         self._start_keys: list[tuple[int, int, int]] = []
 
     def plan(self) -> TriggerPlan:
@@ -200,11 +229,13 @@ class _Compiling:
         order = {number: place for place, number in enumerate(in_order(triggers))}
         # Events that answer are kept under numbers behind those of the triggers.
         count = len(triggers)
-        roles: list[tuple[int, int, int, int]] = []
+        roles: list[tuple[int, ...]] = []
         roles_at = [0]
         for name in sorted(self._numbers, key=self._numbers.__getitem__):
             mine = sorted(self._roles[name], key=lambda r: (r[0], order[r[1]] if r[0] == at.STARTS else r[1]))
-            roles += [(r[0], r[1] + count, *r[2:]) if r[0] == at.ANSWERS else r for r in dict.fromkeys(mine)]
+            for r in dict.fromkeys(mine):
+                role = (r[0], r[1] + count, *r[2:]) if r[0] == at.ANSWERS else r
+                roles.append(role if len(role) == at.ROLE_COLUMNS else (*role, *_NO_SCREEN))
             roles_at.append(len(roles))
         given = {name: self._given(name) for name in self._numbers if self._roles[name]}
         read = {name for each in given.values() for atom in each.atoms for name in atom.names}
@@ -219,7 +250,7 @@ class _Compiling:
             len(self._sources.rows),
             self._clauses.registers,
             tuple(map(self._watch, self._watches)),
-            frozenset(self._sources.probed),
+            self._given(_CLOCK),
             frozenset(read & self._attributes.keys()),
         )
 
@@ -254,8 +285,9 @@ class _Compiling:
         unless = -1 if trigger.unless is None else self._sources.key(trigger.unless.same)
         each = -1 if trigger.each is None else self._sources.key((trigger.each,))
         self._start_keys.append((after, unless, each))
+        starts = (at.STARTS, number, *self._rests(-1 if trigger.wake_ms is not None else judged))
         for event in on:
-            self._roles[event].append((at.STARTS, number, -1, -1))
+            self._roles[event].append(starts)
             reads = bool(told) or any(c >= 0 and self._clauses.sources(c) for c in (judged, asked))
             self._needs(event, [c for c in (judged, asked) if c >= 0])
             for key in (after, unless, each):
@@ -266,8 +298,10 @@ class _Compiling:
             for name in told:
                 self._source_keys(event, self._sources.numbers[name])
             if reads:
-                gates = self._clauses.gates(judged) if judged >= 0 else ()
-                self._gates[event].add(tuple(self._atoms[event][atom] for atom in gates))
+                decides = self._clauses.gates(judged) if judged >= 0 else ()
+                self._gates[event].add(tuple(self._atoms[event][atom] for atom in decides))
+        if trigger.waits:
+            self._needs(_CLOCK, [c for c in (judged if trigger.wake_ms is not None else -1, asked) if c >= 0])
         watch = -1
         if trigger.unless is not None:
             gate, key = self._step(trigger.unless)
@@ -298,6 +332,19 @@ class _Compiling:
             {} if each is None else self._clauses.parts(each.tree, kinds) for each in (condition, audience)
         )
         return CompiledTrigger(number, trigger, condition, audience, told, payload, edge, parts, others), row
+
+    def _screen_of(self, clause: int) -> tuple[int, int]:
+        asked = self._clauses.asked[clause]
+        return _NO_SCREEN if asked is None else self._sources.screen(*asked)
+
+    def _rests(self, condition: int) -> tuple[int, int, int, int]:
+        """(gate, key, screen, needed) of what may fire: without which it plainly does nothing at an event."""
+        if condition < 0:
+            return -1, -1, *_NO_SCREEN
+        gates = self._clauses.gates(condition)
+        screens = [self._screen_of(clause) for clause in self._clauses.conditions[condition]]
+        screen = next((each for each in screens if each[0] >= 0), _NO_SCREEN)
+        return gates[0] if gates else -1, -1, *screen
 
     def _watch(self, watch: tuple[str, Fields, int]) -> str:
         event, same, gate = watch
@@ -353,7 +400,9 @@ class _Compiling:
         keys = tuple(names[key] for key in self._keys[event])
         fields = {n.removeprefix(EVENT) for atom in atoms for n in atom.names if n.startswith(EVENT)}
         fields |= {field for key in keys for field in key}
-        return Given(atoms, keys, tuple(sorted(self._gates[event])), frozenset(fields))
+        sets = sorted(map(frozenset, self._gates[event]), key=len)
+        least = [g for n, g in enumerate(sets) if not any(other <= g for other in sets[:n])]
+        return Given(atoms, keys, tuple(sorted(tuple(sorted(g)) for g in least)), frozenset(fields))
 
     def _tables(
         self, rows: Sequence[tuple[int, ...]], roles_at: Sequence[int], roles: Sequence[tuple[int, ...]]
@@ -364,12 +413,14 @@ class _Compiling:
             (*row[: at.FACTOR], clauses.constant(row[at.FACTOR]), clauses.constant(row[at.DEFAULT]))
             for row in sources.rows
         ]
-        atoms_of = np.full((len(self._numbers), len(clauses.atoms)), -1, dtype=np.int64)
-        keys_of = np.full((len(self._numbers), len(sources.keys)), -1, dtype=np.int64)
-        for name, number in self._numbers.items():
+        screened = [(*row, *self._screen_of(number)) for number, row in enumerate(clauses.clauses)]
+        numbers = {**self._numbers, _CLOCK: len(self._numbers)}
+        atoms_of = np.full((len(numbers), len(clauses.atoms)), -1, dtype=np.int64)
+        keys_of = np.full((len(numbers), len(sources.keys)), -1, dtype=np.int64)
+        for name, number in numbers.items():
             atoms_of[number, list(self._atoms[name])] = list(self._atoms[name].values())
             keys_of[number, list(self._keys[name])] = list(self._keys[name].values())
-        sizes = [len(clauses.atoms), len(sources.keys), self._playbook.wakes, 0]
+        sizes = [len(clauses.atoms), len(sources.keys), self._playbook.wakes, 0, numbers[_CLOCK]]
         clauses_at = np.cumsum([0, *map(len, conditions)])
         return WatchTables(
             _words(rows),
@@ -377,7 +428,8 @@ class _Compiling:
             _words(roles),
             _words(clauses_at),
             _words([clause for each in conditions for clause in each]),
-            _words(clauses.clauses),
+            _words(screened),
+            _words(list(sources.screens)),
             _words(clauses.code),
             np.array([*clauses.constants, 0.0], dtype=np.float64),
             _words(numbered),
@@ -386,6 +438,7 @@ class _Compiling:
             keys_of.ravel(),
             _words(self._start_keys),
             np.array([*(feature.default for feature in self._crossed), 0.0], dtype=np.float64),
+            _words(()),
             _words(sizes),
         )
 

@@ -3,7 +3,7 @@
 The bytes are those of `features.kernel.remembering`; what is written here is what compiled code would write.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from features.kernel import trigger_layout as at
-from features.kernel.remembering import waits_at
+from features.kernel.remembering import details_at, waits_at
 
 _HOLDS = 8
 
@@ -91,6 +91,18 @@ def with_details(packed: bytes, told: Mapping[tuple[int, int], list[Any]]) -> by
     waits = _waits(reader)
     details = {(number, mark): each for number, mark, each in _decode(packed[reader.at :] or _NONE)}
     return packed[: reader.at] + _details(waits, {**details, **told})
+
+
+def without_details(
+    before: bytes, after: bytes, over: Collection[tuple[int, int]]
+) -> tuple[dict[tuple[int, int], list[Any]], bytes]:
+    """The details of waits that are over, (trigger, mark), off what was remembered before; and what is
+    remembered after, where compiled code carried all details along, without them."""
+    carried = before[int(details_at(np.frombuffer(before, dtype=np.uint8))) :]
+    details = _decode(carried or _NONE)
+    kept = [each for each in details if each[:2] not in over]
+    found = {each[:2]: each[2] for each in details if each[:2] in over}
+    return found, after[: len(after) - len(carried)] + (_encode(kept) if kept else b"")
 
 
 def pack(found: Remembered) -> bytes:

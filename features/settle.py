@@ -40,7 +40,8 @@ def settle(tables: Settling, blob: bytes) -> bytes:
         tables.banks, tables.spans, no_words, no_numbers, tables.steps, tables.types,
         no_numbers, limits,
         recent, starts, behind, np.array([0, len(behind)], dtype=np.int64), np.zeros(2, dtype=np.int64),
-        no_words, no_words, np.zeros(0, dtype=np.uint8), *nothing_watched(), np.zeros(1, dtype=np.int64),
+        no_words, no_words, np.zeros(0, dtype=np.uint8), *nothing_watched(), no_words,
+        np.zeros(1, dtype=np.int64),
         fixed, no_numbers.copy(), ROOM.loaded, ROOM.listed, ROOM.ordering, positions_for(recent, starts, 0),
         ROOM.written, ends, ROOM.settled, behind_ends,
     ):  # fmt: skip

@@ -88,12 +88,17 @@ class State:
     @property
     def memory(self) -> bytes:
         """What the triggers remember (see `features.remembered`)."""
-        (length,) = struct.unpack_from("<I", self.recent, head.MEMORY)
-        return self.recent[len(self.recent) - length :] if length else b""
+        return memory_of(self.recent)
 
     def remember(self, memory: bytes) -> None:
         """Have the triggers remember this."""
         self.recent = with_memory(self.recent, memory)
+
+
+def memory_of(recent: bytes) -> bytes:
+    """What the triggers remember in a recent part."""
+    (length,) = struct.unpack_from("<I", recent, head.MEMORY)
+    return recent[len(recent) - length :] if length else b""
 
 
 def with_memory(recent: bytes, memory: bytes) -> bytes:

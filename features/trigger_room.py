@@ -49,6 +49,7 @@ def _memories(plan: TriggerPlan, banks: int, crossed: int) -> RememberTables:
     tables = plan.tables
     entries = 2 * len(plan.triggers) + 1
     clauses = len(tables.clauses) // at.CLAUSE_COLUMNS + 1
+    screens = len(tables.screens) // at.SCREEN_COLUMNS + 1
     waits = (int(tables.sizes[at.N_WAKES]) + 1) * at.WAIT_COLUMNS
 
     def words(count: int) -> NDArray[np.int64]:
@@ -70,6 +71,13 @@ def _memories(plan: TriggerPlan, banks: int, crossed: int) -> RememberTables:
         words(banks + 1),
         words(banks + 1),
         floats(crossed + 1),
+        words(len(plan.triggers) + 1),
+        words(banks + 1),
+        words(banks + 1),
+        words(banks + 1),
+        words(banks + 1),
+        words(screens),
+        words(screens),
         words(at.COUNTED),
         words(3),
     )

@@ -1,25 +1,26 @@
 """When to act without being asked: what came of the events of one customer in log order, told to the world.
 
-Compiled code decides at events (see `features.kernel.firing`); here its decisions become `Fired`, and waits
-that the log's clock ends are looked at. All memory is in the state. It is no part of the fold's monoid: it
-follows the order of the log, whatever the batches.
+Compiled code decides, at events and as the log's clock goes on (see `features.kernel.firing` and
+`features.kernel.clock`); here its decisions become `Fired`. All memory is in the state. It is no part of the
+fold's monoid: it follows the order of the log, whatever the batches.
 """
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from events.envelope import Event
-from features.fold import FoldedParts, fold_log
+from features.fold import FoldedParts, fold_log, look_parts
 from features.given import Attributes
 from features.hits import Hit
 from features.kernel import trigger_layout as at
 from features.kernel.remembering import NEVER
 from features.plan import Plan
 from features.plan_triggers import EVENT, CompiledTrigger
-from features.remembered import Entry, Remembered, Wait, pack, unpack, waits_of, with_details
-from features.row import whole_row
-from features.state import State
+from features.remembered import Wait, waits_of, with_details, without_details
+from features.state import State, memory_of, with_memory
 
 TIME: Final = "time"
 """The cause of a firing that no event but time alone brought about."""
@@ -99,6 +100,51 @@ def told(
     return fired, with_details(memory, details) if changed else None
 
 
+class Woken(NamedTuple):
+    """What looks came to: what fired, customer by customer; their new recent parts; when (ms) each is to be
+    looked at next, None: not at all; and every hit, `event` being the place of the customer."""
+
+    fired: list[Fired]
+    recents: list[bytes]
+    dues: list[int | None]
+    hits: list[Hit]
+
+
+def wake_all(
+    plan: Plan,
+    customers: Sequence[str],
+    recents: Sequence[bytes],
+    settled: Sequence[bytes],
+    watermark: int,
+    attributes: Attributes | None = None,
+    verbose: bool = False,
+) -> Woken:
+    """The waits that are over: the log has been read up to `watermark` (ms).
+
+    `attributes` are those that conditions read, a value for each customer; `verbose`: hits say, too, why
+    nothing fired.
+    """
+    looked = look_parts(plan, recents, settled, watermark, attributes, verbose)
+    hits, fired, after = looked.hits.every(), list[Fired](), looked.recents
+    for whose, some in groupby(hits, key=attrgetter("event")):
+        mine = list(some)
+        details: dict[tuple[int, int], list[Any]] = {}
+        if over := {(hit.trigger, hit.mark) for hit in mine if hit.began >= 0}:
+            details, memory = without_details(memory_of(recents[whose]), memory_of(after[whose]), over)
+            after[whose] = with_memory(after[whose], memory)
+        for hit in mine:
+            if hit.sort != at.FIRED:
+                continue
+            each = plan.triggers.triggers[hit.trigger]
+            cause, payload, customer = details.get((hit.trigger, hit.mark), ["", {}, customers[whose]])
+            if hit.began < 0:
+                known = {name: values[whose] for name, values in (attributes or {}).items()}
+                cause, payload = TIME, _payload_of_time(each, hit, known)
+            began = hit.time if hit.began < 0 else hit.began
+            fired.append(_fired(each, customer, hit.time, began, hit.mark, cause, payload))
+    return Woken(fired, after, [None if due == NEVER else due for due in looked.dues.tolist()], hits)
+
+
 def wake(
     plan: Plan,
     state: State,
@@ -107,26 +153,18 @@ def wake(
     customer: str = "",
     tell: Callable[[Wait, int], None] | None = None,
 ) -> list[Fired]:
-    """The waits that are over: the log has been read up to `watermark` (ms).
+    """`wake_all` of one customer, in place.
 
-    `tell` is told of each what it came to: `FIRED`, or why not, as a fold's hits say it.
+    `tell` is told of each wait what it came to: `FIRED`, or why not, as a fold's hits say it.
     """
-    found = unpack(state.memory)
-    fired: list[Fired] = []
-    for wait in tuple(found.waits):
-        each = plan.triggers.triggers[wait.trigger]
-        if wait.end + each.trigger.patience_ms > watermark:
-            continue
-        found.waits.remove(wait)
-        one = _look(plan, state, each, wait, found, attributes or {}, customer)
-        if isinstance(one, Fired):
-            fired.append(one)
-        if tell is not None:
-            tell(wait, at.FIRED if isinstance(one, Fired) else one)
-    packed = pack(found)
-    if packed != state.memory:
-        state.remember(packed)
-    return fired
+    known = {name: [value] for name, value in (attributes or {}).items()}
+    woken = wake_all(plan, [customer], [state.recent], [state.settled], watermark, known, tell is not None)
+    state.become(woken.recents[0], state.settled)
+    if tell is None:
+        return woken.fired
+    for hit in woken.hits:
+        tell(Wait(hit.time, hit.trigger, hit.began, hit.mark, 0), hit.sort)
+    return woken.fired
 
 
 def overflowed(hits: Sequence[Hit]) -> int:
@@ -147,84 +185,28 @@ def due_of(folded: FoldedParts, whose: int, before: int | None) -> int | None:
     return before if due < 0 else None if due == NEVER else due
 
 
-def _look(
-    plan: Plan,
-    state: State,
-    each: CompiledTrigger,
-    wait: Wait,
-    found: Remembered,
-    attributes: Mapping[str, Any],
-    customer: str,
-) -> Fired | int:
-    """What a wait that is over comes to, in place; why it does not fire as a number of hits."""
-    trigger = each.trigger
-    entry = found.entries.setdefault(each.number, Entry())
-    env = _Env(plan, state, max(wait.end, state.newest + 1), attributes)
-    payload: dict[str, Any] = {}
-    cause = TIME
-    if wait.began < 0:
-        assert each.condition is not None
-        before, truth = entry.flags & at.TRUE_BEFORE, each.condition.test(env)
-        entry.flags = entry.flags | at.TRUE_BEFORE if truth else entry.flags & ~at.TRUE_BEFORE
-        if before and not truth:
-            entry.flags |= at.CLOSED
-        if not truth or before:
-            return at.STILL if truth else at.UNTRUE
-        payload = _evaluated(each, env)
-    else:
-        told = found.details.pop((each.number, wait.mark), ["", {}, customer])
-        cause, payload, customer = told
-    if trigger.since_ms is not None and wait.end < trigger.since_ms:
-        return at.OUTSIDE
-    if trigger.until_ms is not None and wait.end >= trigger.until_ms:
-        return at.OUTSIDE
-    if each.audience is not None and not each.audience.test(env):
-        return at.OTHERS
-    if entry.fired and trigger.cooldown_ms and wait.end < entry.last + trigger.cooldown_ms:
-        return at.COOLING
-    if not entry.fired or wait.end >= entry.last:
-        entry.last, entry.mark, entry.key = wait.end, wait.mark, wait.key
-        entry.flags &= ~at.CLOSED
-    entry.flags |= at.HAS_FIRED
-    entry.times += 1
-    began = wait.end if wait.began < 0 else wait.began
-    return _fired(each, customer, wait.end, began, wait.mark, cause, payload)
-
-
-class _Env:
-    """Names of a condition at an instant without an event: features and attributes."""
-
-    def __init__(self, plan: Plan, state: State, instant: int, attributes: Mapping[str, Any]) -> None:
-        self._plan, self._state, self._instant, self._attributes = plan, state, instant, attributes
-        self._row: dict[str, float] | None = None
-
-    def get(self, name: str, /) -> Any:
-        if name.startswith(EVENT) or "[" in name:
-            return None
-        if name in self._plan.triggers.attributes:
-            return self._attributes.get(name)
-        if self._row is None:
-            values = whole_row(self._plan, self._state, self._instant)
-            names = [feature.name for feature in self._plan.customer_features]
-            self._row = dict(zip(names, values.tolist(), strict=False))
-        return self._row[name]
-
-
-def _evaluated(each: CompiledTrigger, env: Any) -> dict[str, Any]:
+def _payload_of_time(each: CompiledTrigger, hit: Hit, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """What a firing that time alone brought about carries: no event is at hand."""
+    read = _read(each, hit)
     if each.payload is None:
-        return {name: _known(env.get(name)) for name in each.told if "[" not in name}
+        return {name: value for name, value in read.items() if "[" not in name}
+    env = {**attributes, **read}
     return {name: _known(expression.one(env)) for name, expression in each.payload}
 
 
 def _payload(
     plan: Plan, each: CompiledTrigger, event: Event, hit: Hit, attributes: Attributes
 ) -> dict[str, Any]:
-    read = {name: _known(value) for name, value in zip(each.told, hit.told[: len(each.told)], strict=True)}
+    read = _read(each, hit)
     if each.payload is None:
         return _fields(plan, event) | read
     env: dict[str, Any] = {EVENT + name: value for name, value in event.fields.items()} | read
     env |= {name: values[hit.event] for name, values in attributes.items()}
     return {name: _known(expression.one(env)) for name, expression in each.payload}
+
+
+def _read(each: CompiledTrigger, hit: Hit) -> dict[str, Any]:
+    return {name: _known(value) for name, value in zip(each.told, hit.told[: len(each.told)], strict=True)}
 
 
 def _known(value: Any) -> Any:

@@ -23,7 +23,7 @@ from features.kernel.log import IRRELEVANT as NO_CONCERN
 from features.log import Log, LogReader, Piece
 from features.plan import Plan
 from features.state import parts_of, with_memory
-from features.triggers import Fired, due_of, next_wake, overflowed, told, wake
+from features.triggers import Fired, due_of, next_wake, overflowed, told, wake_all
 from stream.counters import Counters
 from stream.everybody import EverybodyKeeper
 from stream.letters import Teller, letter_message
@@ -273,19 +273,34 @@ class BehaviourFold:
         due.update(customer for customer, at in waiting.items() if at is not None and at <= time)
         customers = sorted(due)
         known = self._known(customers, [time] * len(customers))
-        for place, (customer, entry) in enumerate(zip(customers, self._fetch(customers), strict=True)):
-            state = _opened(entry)
-            at = next_wake(self._plan, state)
-            if at is not None and at <= time and state.applied.get(partition, -1) < record.position:
-                mine = {name: values[place] for name, values in known.items()}
-                self._fire(wake(self._plan, state, time, mine, customer))
-                self._cache.replace([entry], [state.recent])
-                self._effects.states[customer] = entry
-                at = next_wake(self._plan, state)
-            if at is None or at > time:  # else it is done already, further on in the log
-                entry.wake = at
-                self._wakes(partition)[customer] = at
+        entries = self._fetch(customers)
+        before = [_opened(entry).applied.get(partition, -1) < record.position for entry in entries]
+        for customer, entry, yet in zip(customers, entries, before, strict=True):
+            # Else it is done already, further on in the log.
+            at = None if yet else next_wake(self._plan, _opened(entry))
+            if not yet and (at is None or at > time):
+                entry.wake = self._wakes(partition)[customer] = at
+        places = [place for place, yet in enumerate(before) if yet]
+        self._look(
+            *(partition, time, [customers[n] for n in places], [entries[n] for n in places]),
+            {name: [values[n] for n in places] for name, values in known.items()},
+        )
         self._pass(record, time)
+
+    def _look(
+        self, partition: int, time: int, customers: Sequence[str], entries: Sequence[Entry], known: Attributes
+    ) -> None:
+        """Look at all of these customers at once."""
+        if not customers:
+            return
+        recents, settled = [entry.recent for entry in entries], [entry.settled for entry in entries]
+        woken = wake_all(self._plan, customers, recents, settled, time, known)
+        self._fire(woken.fired)
+        changed = [n for n, recent in enumerate(woken.recents) if recent != recents[n]]
+        self._cache.replace([entries[n] for n in changed], [woken.recents[n] for n in changed])
+        self._effects.states.update((customers[n], entries[n]) for n in changed)
+        for customer, entry, due in zip(customers, entries, woken.dues, strict=True):
+            entry.wake = self._wakes(partition)[customer] = due
 
     def _pass(self, record: Record, time: int) -> None:
         """Everything before `time` has been read and folded."""

@@ -1,11 +1,10 @@
 """The conditions of triggers, judged just after an event: three-valued, true 1, false 0, unknown NaN."""
 
-from typing import NamedTuple
-
 import numpy as np
 
 from features.kernel.applying import load_entry
-from features.kernel.compiled import Bytes, int64, within
+from features.kernel.catching_up import Open, catch_up, plainly_untrue
+from features.kernel.compiled import int64, within
 from features.kernel.directory import AWAY, ENTRY, GONE, INDEX, SLOT, THIN, find
 from features.kernel.layout import (
     BANK_COLUMNS,
@@ -20,7 +19,7 @@ from features.kernel.layout import (
 from features.kernel.percentiles import read_percentiles
 from features.kernel.reading import DAY, read_cell
 from features.kernel.sample import kept_at
-from features.kernel.scratch import DEGREE, FULL, NEWEST, Read, Scratch, Tables
+from features.kernel.scratch import DEGREE, FULL, INSTANT
 from features.kernel.trigger_layout import (
     ADD,
     AT_LEAST,
@@ -78,16 +77,6 @@ from features.kernel.trigger_layout import (
 )
 
 
-class Open(NamedTuple):
-    """A settled part taken apart, for reading: `buf` are its bytes, `coming` how many events may yet come."""
-
-    tables: Tables
-    read: Read
-    scratch: Scratch
-    buf: Bytes
-    coming: int
-
-
 @within
 def read_part(
     watching: Watching, asked: Asked, ask: int, kind: int, opened: Open, remembers: Remembers, bank: int,
@@ -98,6 +87,8 @@ def read_part(
     keyed, key = key_number >= 0, int64(0)
     if keyed:
         place = watching.keys_of[kind * watching.n_keys + key_number]
+        if place < 0:  # no event is at hand that could say which
+            return np.nan
         key = asked.keys[ask * asked.keys_width + place]
         if key == MISSING:
             return np.nan
@@ -107,6 +98,9 @@ def read_part(
     stamp = remembers.counts[STAMP]
     if remembers.bank_stamps[bank] != stamp or remembers.bank_keys[bank] != key:
         remembers.bank_stamps[bank], remembers.bank_keys[bank] = stamp, key
+        catch_up(watching, opened, remembers, bank)
+        if now[FULL]:
+            return np.nan
         defaults = watching.crossed_defaults if keyed else opened.read.defaults
         histogram = banks[bank * BANK_COLUMNS + MATCH] == HISTOGRAM
         found = find(scratch.cells, scratch.lists, bank, key)
@@ -119,7 +113,7 @@ def read_part(
             out[each] = np.nan if let_go else defaults[each]
         if histogram:
             read_percentiles(
-                opened.tables, opened.read, scratch, opened.buf, bank, opened.coming, now[NEWEST] + 1
+                opened.tables, opened.read, scratch, opened.buf, bank, opened.coming, now[INSTANT]
             )
         elif not gone:
             if scratch.cells[found * ENTRY + SLOT] == AWAY:
@@ -128,7 +122,7 @@ def read_part(
                     return np.nan
             read_cell(
                 banks, opened.tables.spans, features, opened.read.scales, scratch.words,
-                scratch.cells[found * ENTRY + SLOT], now[DEGREE], now[NEWEST] + 1, opened.read.sums, out, 0,
+                scratch.cells[found * ENTRY + SLOT], now[DEGREE], now[INSTANT], opened.read.sums, out, 0,
             )  # fmt: skip
     return out[column]
 
@@ -149,7 +143,7 @@ def value_of(
         if sort == FIRED_COUNT:
             value = float(remembers.entries[entry + TIMES]) if fired else 0.0
         elif fired:
-            value = (opened.scratch.now[NEWEST] + 1 - remembers.entries[entry + LAST]) / DAY
+            value = (opened.scratch.now[INSTANT] - remembers.entries[entry + LAST]) / DAY
     else:
         value = read_part(
             watching, asked, ask, kind, opened, remembers, sources[row + BANK_A], sources[row + COLUMN_A],
@@ -224,6 +218,9 @@ def is_true(
         return asked.atoms[ask * asked.atoms_width + place] == 1
     if remembers.truth_stamps[clause] == remembers.counts[STAMP]:
         return remembers.truths[clause] == 1
+    if plainly_untrue(watching, asked, ask, kind, opened, remembers, clause):
+        remembers.truths[clause], remembers.truth_stamps[clause] = 0.0, remembers.counts[STAMP]
+        return False
     code, registers = watching.code, remembers.registers
     for step in range(
         watching.clauses[row + CODE_AT] * CODE_COLUMNS,

@@ -6,8 +6,9 @@ goes to `hits`, for messages to be made of.
 
 from typing import NamedTuple
 
+from features.kernel.catching_up import Open, most_of, plainly_untrue
 from features.kernel.compiled import Words, int64, within
-from features.kernel.conditions import Open, first_untrue, value_of
+from features.kernel.conditions import first_untrue, value_of
 from features.kernel.remembering import hold, touch
 from features.kernel.scratch import FULL, FULL_HITS
 from features.kernel.trigger_layout import (
@@ -51,6 +52,7 @@ from features.kernel.trigger_layout import (
     N_HITS,
     N_TOLD,
     N_WAITS,
+    NEEDED,
     OTHERS,
     OUTSIDE,
     PATIENCE,
@@ -58,6 +60,7 @@ from features.kernel.trigger_layout import (
     REMEMBERED_FLAGS,
     ROLE,
     ROLE_COLUMNS,
+    SCREENED,
     STAMP,
     STARTED,
     STARTS,
@@ -142,6 +145,7 @@ def tell_values(judging: Judging, opened: Open, now: Now, row: int) -> None:
 @within
 def remove_wait(remembers: Remembers, wait: int) -> None:
     """Take a wait out."""
+    remembers.waiting[remembers.waits[wait + WAIT_TRIGGER]] -= 1
     remembers.counts[N_WAITS] -= 1
     for place in range(wait, remembers.counts[N_WAITS] * WAIT_COLUMNS):
         remembers.waits[place] = remembers.waits[place + WAIT_COLUMNS]
@@ -188,6 +192,7 @@ def add_wait(
     waits[wait + WAIT_TRIGGER], waits[wait + WAIT_END], waits[wait + WAIT_BEGAN] = trigger, end, began
     waits[wait + WAIT_MARK], waits[wait + WAIT_KEY] = mark, key
     remembers.counts[N_WAITS] += 1
+    remembers.waiting[trigger] += 1
     if remembers.counts[N_WAITS] > watching.wakes:
         last = due_last(watching, remembers)
         tell(judging, opened, now, waits[last + WAIT_TRIGGER], GIVEN_UP, waits[last + WAIT_END],
@@ -199,14 +204,24 @@ def add_wait(
 def arm(judging: Judging, opened: Open, now: Now, trigger: int, end: int) -> None:
     """Look at the trigger again at `end`, unless it is to be looked at later still."""
     remembers = judging.remembers
-    waits = remembers.waits
-    for wait in range(0, remembers.counts[N_WAITS] * WAIT_COLUMNS, WAIT_COLUMNS):
-        if waits[wait + WAIT_TRIGGER] == trigger and waits[wait + WAIT_BEGAN] < 0:
-            if waits[wait + WAIT_END] >= end:
-                return
-            remove_wait(remembers, wait)
-            break
-    add_wait(judging, opened, now, trigger, end, -1, 0, 0)
+    waits, behind = remembers.waits, remembers.counts[N_WAITS] * WAIT_COLUMNS
+    if remembers.waiting[trigger] == 0:
+        add_wait(judging, opened, now, trigger, end, -1, 0, 0)
+        return
+    wait = int64(0)
+    while waits[wait + WAIT_TRIGGER] != trigger:
+        wait += WAIT_COLUMNS
+    if waits[wait + WAIT_END] >= end:
+        return
+    # It goes to its new place at once; what lies between moves up.
+    to = wait + WAIT_COLUMNS
+    while to < behind and not later(waits, to, end, trigger, -1):
+        to += WAIT_COLUMNS
+    for place in range(wait, to - WAIT_COLUMNS):
+        waits[place] = waits[place + WAIT_COLUMNS]
+    wait = to - WAIT_COLUMNS
+    waits[wait + WAIT_TRIGGER], waits[wait + WAIT_END], waits[wait + WAIT_BEGAN] = trigger, end, -1
+    waits[wait + WAIT_MARK] = waits[wait + WAIT_KEY] = 0
 
 
 @within
@@ -229,7 +244,7 @@ def end_waits(judging: Judging, opened: Open, now: Now, trigger: int, key: int) 
     watching, remembers = judging.watching, judging.remembers
     waits, entries = remembers.waits, remembers.entries
     wait = int64(0)
-    while wait < remembers.counts[N_WAITS] * WAIT_COLUMNS:
+    while remembers.waiting[trigger] and wait < remembers.counts[N_WAITS] * WAIT_COLUMNS:
         if (
             waits[wait + WAIT_TRIGGER] == trigger
             and waits[wait + WAIT_KEY] == key
@@ -372,7 +387,7 @@ def start(
 
 
 @within
-def rests(judging: Judging, now: Now, trigger: int) -> bool:
+def rests(judging: Judging, opened: Open, now: Now, trigger: int) -> bool:
     """Whether a trigger plainly does nothing at an event: a clause is known to be untrue, and no edge is to
     fall, no look to be armed, nothing to be said."""
     watching, asked, remembers = judging.watching, judging.asked, judging.remembers
@@ -380,9 +395,8 @@ def rests(judging: Judging, now: Now, trigger: int) -> bool:
     condition = watching.triggers[row + CONDITION]
     if condition < 0 or watching.verbose or watching.triggers[row + WAKE] >= 0:
         return False
-    if watching.triggers[row + EDGE] and (
-        remembers.entries[trigger * REMEMBERED + REMEMBERED_FLAGS] & TRUE_BEFORE
-    ):
+    flags = remembers.entries[trigger * REMEMBERED + REMEMBERED_FLAGS] if remembers.place[trigger] else 0
+    if watching.triggers[row + EDGE] and flags & TRUE_BEFORE:
         return False
     stamp = remembers.counts[STAMP]
     for at in range(watching.clauses_at[condition], watching.clauses_at[condition + 1]):
@@ -392,7 +406,11 @@ def rests(judging: Judging, now: Now, trigger: int) -> bool:
             place = watching.atoms_of[now.kind * watching.n_atoms + atom]
             if asked.atoms[now.ask * asked.atoms_width + place] != 1:
                 return True
-        elif remembers.truth_stamps[clause] == stamp and remembers.truths[clause] != 1:
+        elif remembers.truth_stamps[clause] == stamp:
+            if remembers.truths[clause] != 1:
+                return True
+        elif plainly_untrue(watching, asked, now.ask, now.kind, opened, remembers, clause):
+            remembers.truths[clause], remembers.truth_stamps[clause] = 0.0, stamp
             return True
     return False
 
@@ -423,19 +441,31 @@ def judge_event(judging: Judging, opened: Open, now: Now) -> None:
         ROLE_COLUMNS,
     ):
         sort, trigger = watching.roles[role + ROLE], watching.roles[role + TRIGGER]
+        gate = watching.roles[role + GATE]
+        shut = False
+        if gate >= 0:
+            place = watching.atoms_of[now.kind * watching.n_atoms + gate]
+            shut = asked.atoms[now.ask * asked.atoms_width + place] != 1
         if sort == STARTS:
-            # Most cannot start: to be quick about these is what makes a thousand triggers cheap.
-            if rests(judging, now, trigger):
+            # Most cannot start: to be quick about these is what makes a thousand triggers cheap. Of what is
+            # not remembered at all no edge falls.
+            if remembers.place[trigger] == 0 and not watching.verbose:
+                screen = watching.roles[role + SCREENED]
+                if not shut and screen >= 0:
+                    # Looked up here: a call with all these tables costs more than what it answers.
+                    if remembers.highest_stamps[screen] != remembers.counts[STAMP]:
+                        most_of(watching, asked, now.ask, now.kind, opened, remembers, screen)
+                    shut = remembers.highest[screen] < watching.roles[role + NEEDED]
+                if shut:
+                    continue
+            if rests(judging, opened, now, trigger):
                 continue
             start(judging, opened, now, trigger)
             if opened.scratch.now[FULL]:
                 return
             continue
-        gate = watching.roles[role + GATE]
-        if gate >= 0:
-            place = watching.atoms_of[now.kind * watching.n_atoms + gate]
-            if asked.atoms[now.ask * asked.atoms_width + place] != 1:
-                continue
+        if shut:
+            continue
         key = key_of(judging, now, watching.roles[role + KEY])
         if sort == ENDS:
             end_waits(judging, opened, now, trigger, key)

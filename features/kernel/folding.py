@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from features.kernel import recent
 from features.kernel.applying import apply_event, open_settled
 from features.kernel.bounds import keep_bounds
+from features.kernel.catching_up import Open, opened_for
+from features.kernel.clock import judge_clock
 from features.kernel.compiled import Bytes, Floats, Words, compiled, int64, pointer, within
-from features.kernel.conditions import Open
 from features.kernel.directory import INDEX
 from features.kernel.firing import Now, judge_event
 from features.kernel.judging import BEHIND, FOLDED, LATE, REPEAT, Arrivals, Judged, judge
@@ -44,6 +45,7 @@ from features.kernel.scratch import (
     FLAGS,
     FULL,
     FULL_OUT,
+    INSTANT,
     NEWEST,
     NOW,
     Parts,
@@ -53,6 +55,7 @@ from features.kernel.scratch import (
 )
 from features.kernel.settling import copy_bytes, write_settled
 from features.kernel.trigger_layout import (
+    AT_ROW,
     N_HITS,
     N_TOLD,
     AskedTables,
@@ -101,6 +104,7 @@ def fold_states(
     asks: AskedTables,
     memories: RememberTables,
     outcome: ToldTables,
+    looks: Words,
     dues: Words,
     fixed: NDArray[np.int64],
     row: Floats,
@@ -119,7 +123,9 @@ def fold_states(
     starts[n + 1] of `buf`, empty for none; its settled part is in `behind`, and is needed only where so many
     events have gathered or a trigger reads. Its events are rows groups[n] to groups[n + 1] of `events`, their
     words in `flat`. What became of each goes to `fates`; what they did to the triggers `watched`, of which
-    `asks` knows what the events say, to `outcome`; `dues` says when each customer is to be looked at next
+    `asks` knows what the events say, to `outcome`. `looks`, where there are any, are watermarks (ms) up to
+    which waits are looked at, one a customer; then there are no events, and row n of `asks` is of customer n.
+    `dues` says when each customer is to be looked at next
     (-1: as before). The new parts go to `written` and `settled`, where each begins to
     `out_starts` and `settled_starts`; a settled part of no bytes stays as it was. `fixed` (of `fixed_size`
     words), `row` (a copy of `defaults`), `positions` (for two words a partition) and the others are scratch.
@@ -163,9 +169,10 @@ def fold_states(
             pointer(settled), settled_starts[number], settled.size,
         )  # fmt: skip
         now[FULL] = 0
+        look = looks[number] if looks.size else int64(-1)
         out_starts[number + 1], settled_starts[number + 1], dues[number] = fold_state(
             tables, read, scratch, arrivals, judged, judging, bound, digest, state,
-            groups[number], groups[number + 1], out,
+            groups[number], groups[number + 1], number, look, out,
         )  # fmt: skip
         if now[FULL]:
             return int64(now[FULL])
@@ -175,9 +182,10 @@ def fold_states(
 @within
 def fold_state(
     tables: Tables, read: Read, scratch: Scratch, arrivals: Arrivals, judged: Judged, judging: Judging,
-    bound: int, digest: int, state: Parts, first: int, last: int, out: Parts,
+    bound: int, digest: int, state: Parts, first: int, last: int, number: int, look: int, out: Parts,
 ) -> tuple[int, int, int]:  # fmt: skip
-    """Fold events first to last into the state and write it to the room of `out`: where its parts end, and
+    """Fold events first to last into the state, or look at its waits (watermark `look`, row `number` of what
+    was asked; -1: no look), and write it to the room of `out`: where its parts end, and
     when it is to be looked at next (-1: as before).
 
     When there was no room, `now[FULL]` says of what, and nothing counts.
@@ -191,8 +199,9 @@ def fold_state(
         newest = get_word(buf, start + recent.NEWEST)
         n_applied = recent.load_applied(buf, start, judged.applied)
         memory = get_half(buf, start + recent.MEMORY)
-    settles = held + last - first >= most and held + last - first > 0
-    asks, needs = False, False
+    looking = look >= 0
+    settles = held + last - first >= most and held + last - first > 0 and not looking
+    asks, needs = looking, looking
     for event in range(first, last):
         ask = arrivals.events[event * EVENT_COLUMNS + PROBE]
         if ask >= 0:
@@ -208,7 +217,7 @@ def fold_state(
         arrivals, tables.types, judged, buf, start, known, held, newest, n_applied, first, last,
         settles or needs, n_marks,
     )  # fmt: skip
-    asks = asks and taken > 0
+    asks = asks and (looking or taken > 0)
     details = state.recent_end - memory
     if asks:
         forget(remembers)
@@ -239,6 +248,13 @@ def fold_state(
             tables, read, scratch, judged, judging, most, bound, out.settled, settling, held + taken, held,
             True, True,
         )  # fmt: skip
+    elif looking:
+        open_settled(tables, scratch, state.settled, state.settled_start, state.settled_end)
+        opened = opened_for(
+            tables, read, scratch, state.settled, held, judged.rows, judged.stride, 0, True, remembers
+        )  # fmt: skip
+        now[NEWEST], remembers.counts[AT_ROW] = newest, held - 1
+        judge_clock(judging, opened, Now(number, judging.watching.clock, look, 0, newest), look)
     elif asks and needs:
         open_settled(tables, scratch, state.settled, state.settled_start, state.settled_end)
         apply_rows(
@@ -246,7 +262,7 @@ def fold_state(
             True,
         )  # fmt: skip
     elif asks:
-        opened = Open(tables, read, scratch, buf, 0)
+        opened = Open(tables, read, scratch, buf, 0, judged.rows, judged.stride, 0, False, 0, 0)
         for n in range(taken):
             place = judged.taken[n] * EVENT_COLUMNS
             time, ask = arrivals.events[place + TIME], arrivals.events[place + PROBE]
@@ -317,34 +333,40 @@ def fold_state(
 @within
 def apply_rows(
     tables: Tables, read: Read, scratch: Scratch, judged: Judged, judging: Judging, most: int, bound: int,
-    buf: Bytes, first: int, last: int, held: int, only_probed: bool, judges: bool,
+    buf: Bytes, first: int, last: int, held: int, lazy: bool, judges: bool,
 ) -> None:  # fmt: skip
     """Apply rows first to last to what was taken apart, minding bounds, and judge triggers after each.
 
-    Rows before `held` were judged when they came. `only_probed`: for the triggers alone, all else is left.
+    Rows before `held` were judged when they came. `lazy`: for the triggers alone, no more than these ask for.
     """
     now, rows = scratch.now, judged.rows
     asked = last
-    if only_probed:  # what comes behind the last that asks is not needed
+    if lazy:  # what comes behind the last that asks is not needed
         while asked > max(first, held) and rows[(asked - 1) * judged.stride + ROW_PROBE] < 0:
             asked -= 1
         if asked <= max(first, held):
             return
-    opened = Open(tables, read, scratch, buf, last - first)
+    opened = opened_for(
+        tables, read, scratch, buf, last - first, rows, judged.stride, first, lazy, judging.remembers
+    )  # fmt: skip
     for number in range(first, asked):
         row = number * judged.stride
-        apply_event(tables, scratch, buf, rows, row, last - first, only_probed)
-        if now[FULL]:
-            return
-        if not only_probed and (number + 1) % most == 0:
-            keep_bounds(tables, scratch, buf, bound, last - first, False)
+        if lazy:
+            now[NEWEST] = max(now[NEWEST], rows[row + ROW_TIME])
+        else:
+            apply_event(tables, scratch, buf, rows, row, last - first)
             if now[FULL]:
                 return
+            if (number + 1) % most == 0:
+                keep_bounds(tables, scratch, buf, bound, last - first, False)
+                if now[FULL]:
+                    return
         if judges and number >= held and rows[row + ROW_PROBE] >= 0:
             said = Now(
                 rows[row + ROW_PROBE], rows[row + ROW_KIND], rows[row + ROW_TIME], rows[row + ROW_MARK],
                 now[NEWEST],
             )  # fmt: skip
+            judging.remembers.counts[AT_ROW], now[INSTANT] = number, now[NEWEST] + 1
             judge_event(judging, opened, said)
             if now[FULL]:
                 return

@@ -21,9 +21,7 @@ WEIGHT_CELL, WEIGHT_TILE, WEIGHT_HALF = 16, 17, 18
 """Bytes at most of a cell without tiles, of a tile, of an interval of a half-life."""
 MATCH = 19
 """Number of the attribute of offers that picks the key; -1 for none, or `HISTOGRAM`."""
-PROBED = 20
-"""Whether triggers read it just after an event."""
-BANK_COLUMNS = 21
+BANK_COLUMNS = 20
 
 HISTOGRAM = -2
 """The keys are those of `features.kernel.buckets`, and no offer picks one."""

@@ -88,6 +88,7 @@ def load_memory(remembers: Remembers, buf: Bytes, at: int, end: int) -> int:
         remembers.waits[wait + WAIT_BEGAN] = began - 1
         remembers.waits[wait + WAIT_MARK] = get_word(buf, at)
         remembers.waits[wait + WAIT_KEY], at = get_signed(buf, at + 8)
+        remembers.waiting[remembers.waits[wait + WAIT_TRIGGER]] += 1
     remembers.counts[N_WAITS] = count
     return at
 
@@ -100,6 +101,8 @@ def forget(remembers: Remembers) -> None:
         remembers.place[number] = 0
         remembers.entries[number * REMEMBERED + REMEMBERED_FLAGS] = 0
         remembers.entries[number * REMEMBERED + HELD] = 0
+    for wait in range(0, remembers.counts[N_WAITS] * WAIT_COLUMNS, WAIT_COLUMNS):
+        remembers.waiting[remembers.waits[wait + WAIT_TRIGGER]] = 0
     remembers.counts[N_TOUCHED] = remembers.counts[N_WAITS] = 0
 
 
@@ -169,6 +172,17 @@ def waits_at(buf: Bytes) -> int:
             held, at = get(buf, at)
             for _ in range(2 * held):
                 _, at = get(buf, at)
+    return at
+
+
+@compiled
+def details_at(buf: Bytes) -> int:
+    """Where the details of waits begin in what is remembered."""
+    count, at = get(buf, waits_at(buf))
+    for _ in range(count):
+        for _ in range(3):
+            _, at = get(buf, at)
+        _, at = get(buf, at + 8)
     return at
 
 

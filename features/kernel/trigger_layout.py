@@ -21,15 +21,25 @@ from features.kernel.compiled import Bytes, Floats, Words, compiled, pointer
 TRIGGER_COLUMNS = 13
 
 # Columns of `roles`: what an event of a type is to a trigger, and the atoms and keys that say so (-1: none).
-ROLE, TRIGGER, GATE, KEY = 0, 1, 2, 3
-ROLE_COLUMNS = 4
+# Of what may fire the gate is an atom without which nothing comes of it unless its condition was true, and so
+# is the screen (-1: none), which must come to so much.
+ROLE, TRIGGER, GATE, KEY, SCREENED, NEEDED = 0, 1, 2, 3, 4, 5
+ROLE_COLUMNS = 6
 ENDS, COUNTS, STARTS, BEGINS, ANSWERS = range(5)
 """Ends waits; is counted (for what is superseded); may fire; begins a sequence; is remembered as an
 answer."""
 
-# Columns of `clauses`: an atom (-1: none), or a piece of code and the register with its result.
-ATOM, CODE_AT, CODE_END, RESULT = 0, 1, 2, 3
-CLAUSE_COLUMNS = 4
+# Columns of `clauses`: an atom (-1: none), or a piece of code and the register with its result; then the
+# screen (-1: none) that must come to so much for the clause to be true.
+ATOM, CODE_AT, CODE_END, RESULT, CLAUSE_SCREEN, CLAUSE_NEEDS = range(6)
+CLAUSE_COLUMNS = 6
+
+# Columns of `screens`, what a source cannot exceed and is worked out for less than to read it: the sort, the
+# bank, the key (-1: none), and how far back events count (ms, -1: ever).
+SCREEN_SORT, SCREEN_BANK, SCREEN_KEY, SCREEN_BACK = range(4)
+SCREEN_COLUMNS = 4
+SO_MANY, SO_LONG_AGO = range(2)
+"""How many events there are at most; for how long (ms) at most none has come."""
 
 # Columns of `code`.
 OP, TO, LEFT, RIGHT, THIRD = 0, 1, 2, 3, 4
@@ -77,8 +87,9 @@ class WatchTables(NamedTuple):
     """A plan's triggers as tables; `roles` of a type are from roles_at[type] to roles_at[type + 1].
 
     `atoms_of` and `keys_of` say for each type in which column an atom or a key stands (-1: none);
-    `start_keys` has for each trigger the keys of its sequence, its absence and its count; `sizes` are as
-    listed below.
+    `start_keys` has for each trigger the keys of its sequence, its absence and its count; `steps_of` for
+    each bank the type of its events and the place in `steps` of what they do to it; `sizes` are as listed
+    below.
     """
 
     triggers: NDArray[np.int64]
@@ -87,6 +98,7 @@ class WatchTables(NamedTuple):
     clauses_at: NDArray[np.int64]
     clause_of: NDArray[np.int64]
     clauses: NDArray[np.int64]
+    screens: NDArray[np.int64]
     code: NDArray[np.int64]
     constants: NDArray[np.float64]
     sources: NDArray[np.int64]
@@ -95,11 +107,13 @@ class WatchTables(NamedTuple):
     keys_of: NDArray[np.int64]
     start_keys: NDArray[np.int64]
     crossed_defaults: NDArray[np.float64]
+    steps_of: NDArray[np.int64]
     sizes: NDArray[np.int64]
 
 
-N_ATOMS, N_KEYS, N_WAKES, VERBOSE = range(4)
-"""Places of `sizes`: atoms, keys, the bound on waits, whether all is told."""
+N_ATOMS, N_KEYS, N_WAKES, VERBOSE, CLOCK = range(5)
+"""Places of `sizes`: atoms, keys, the bound on waits, whether all is told, and the type, behind all others,
+of what is no event: a look that the clock brings."""
 
 
 class Watching(NamedTuple):
@@ -111,6 +125,7 @@ class Watching(NamedTuple):
     clauses_at: Words
     clause_of: Words
     clauses: Words
+    screens: Words
     code: Words
     constants: Floats
     sources: Words
@@ -119,10 +134,12 @@ class Watching(NamedTuple):
     keys_of: Words
     start_keys: Words
     crossed_defaults: Floats
+    steps_of: Words
     n_atoms: int
     n_keys: int
     wakes: int
     verbose: int
+    clock: int
     lateness: int
 
 
@@ -131,10 +148,13 @@ def watching_of(tables: WatchTables, lateness: int) -> Watching:
     """The tables as pointers."""
     return Watching(
         pointer(tables.triggers), pointer(tables.roles_at), pointer(tables.roles),
-        pointer(tables.clauses_at), pointer(tables.clause_of), pointer(tables.clauses), pointer(tables.code),
+        pointer(tables.clauses_at), pointer(tables.clause_of), pointer(tables.clauses),
+        pointer(tables.screens), pointer(tables.code),
         pointer(tables.constants), pointer(tables.sources), pointer(tables.told), pointer(tables.atoms_of),
         pointer(tables.keys_of), pointer(tables.start_keys), pointer(tables.crossed_defaults),
-        tables.sizes[N_ATOMS], tables.sizes[N_KEYS], tables.sizes[N_WAKES], tables.sizes[VERBOSE], lateness,
+        pointer(tables.steps_of),
+        tables.sizes[N_ATOMS], tables.sizes[N_KEYS], tables.sizes[N_WAKES], tables.sizes[VERBOSE],
+        tables.sizes[CLOCK], lateness,
     )  # fmt: skip
 
 
@@ -171,7 +191,9 @@ class RememberTables(NamedTuple):
 
     `touched` lists the entries in use; `registers`, `values` (of sources) and `truths` (of clauses) hold
     what was computed, each with a stamp that says for which event; `crossed` is a row of cells read at the
-    event's keys.
+    event's keys. `waiting` says of each trigger how many waits it has. Of each bank `caught` is the first row
+    of events that is not in its cells yet; `counted` how many concern it before row `counted_to`, and
+    `latest` the newest time (ms) of these. `highest` is what each screen comes to, with a stamp as well.
     """
 
     entries: NDArray[np.int64]
@@ -186,6 +208,13 @@ class RememberTables(NamedTuple):
     bank_stamps: NDArray[np.int64]
     bank_keys: NDArray[np.int64]
     crossed: NDArray[np.float64]
+    waiting: NDArray[np.int64]
+    caught: NDArray[np.int64]
+    counted: NDArray[np.int64]
+    counted_to: NDArray[np.int64]
+    latest: NDArray[np.int64]
+    highest: NDArray[np.int64]
+    highest_stamps: NDArray[np.int64]
     counts: NDArray[np.int64]
     keys: NDArray[np.int64]
 
@@ -205,6 +234,13 @@ class Remembers(NamedTuple):
     bank_stamps: Words
     bank_keys: Words
     crossed: Floats
+    waiting: Words
+    caught: Words
+    counted: Words
+    counted_to: Words
+    latest: Words
+    highest: Words
+    highest_stamps: Words
     counts: Words
 
 
@@ -215,12 +251,15 @@ def remembers_of(tables: RememberTables) -> Remembers:
         pointer(tables.entries), pointer(tables.touched), pointer(tables.place), pointer(tables.waits),
         pointer(tables.registers), pointer(tables.values), pointer(tables.value_stamps),
         pointer(tables.truths), pointer(tables.truth_stamps), pointer(tables.bank_stamps),
-        pointer(tables.bank_keys), pointer(tables.crossed), pointer(tables.counts),
+        pointer(tables.bank_keys), pointer(tables.crossed), pointer(tables.waiting), pointer(tables.caught),
+        pointer(tables.counted), pointer(tables.counted_to), pointer(tables.latest), pointer(tables.highest),
+        pointer(tables.highest_stamps), pointer(tables.counts),
     )  # fmt: skip
 
 
-# Places of `counts`: entries touched, waits, the stamp of this event, hits and rows told so far.
-N_TOUCHED, N_WAITS, STAMP, N_HITS, N_TOLD, COUNTED = range(6)
+# Places of `counts`: entries touched, waits, the stamp of this event, hits and rows told so far, the row of
+# this event.
+N_TOUCHED, N_WAITS, STAMP, N_HITS, N_TOLD, AT_ROW, COUNTED = range(7)
 
 
 class ToldTables(NamedTuple):
@@ -261,7 +300,7 @@ class Judging(NamedTuple):
 
 def nothing_watched() -> tuple[WatchTables, AskedTables, RememberTables, ToldTables]:
     """The tables of no trigger at all."""
-    words, floats = np.zeros(4, dtype=np.int64), np.zeros(1, dtype=np.float64)
+    words, floats = np.zeros(5, dtype=np.int64), np.zeros(1, dtype=np.float64)
     tables: dict[str, Any] = {
         name: floats if name in ("constants", "crossed_defaults") else words for name in WatchTables._fields
     }
