@@ -12,8 +12,8 @@ demo: kernel ## replay real shopping data through the real path; DEMO_ARGS="--da
 test: kernel lint ## lint, types, and every test, real servers included
 	$(PY) -m pytest -q -n 2 --dist loadfile -m "not soak" $(TEST_ARGS)
 
-up: kernel ## the whole stack until Ctrl-C; a second start goes on where it stopped
-	$(PY) -m kairos up $(UP_ARGS)
+up: kernel ## the whole stack until Ctrl-C; PLAYBOOK=superapp for another, SIMULATE=200 feeds it simulated customers
+	$(if $(PLAYBOOK),KAIROS_PLAYBOOK=playbooks/$(PLAYBOOK)) $(PY) -m kairos up $(if $(SIMULATE),--simulate $(SIMULATE)) $(UP_ARGS)
 
 env: $(READY) ## the environment in .venv
 
@@ -25,7 +25,7 @@ $(READY): requirements.txt pyproject.toml
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-kernel: env ## compile what events and decisions pass through; half a minute, once
+kernel: env ## compile what events and decisions pass through; two to three minutes, once
 	@$(PY) -m features.kernel
 
 notebooks: kernel ## open the notebooks

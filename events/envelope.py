@@ -11,6 +11,7 @@ Field = str | int | float | bool | bytes | None
 DECISION: Final = "kairos.decision"
 OUTCOME: Final = "kairos.outcome"
 TRIGGER: Final = "kairos.trigger"
+SUPERSEDED: Final = "kairos.trigger_superseded"
 MARK: Final = "kairos.mark"
 
 

@@ -36,8 +36,14 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 class Fault(NamedTuple):
     """One thing wrong in a playbook: where, what was expected, what was found, and what to do next.
 
+    `excerpt` are lines that show the place, as of an expression; they stand below the rest.
+
     >>> print(Fault("events.toml", "line 4: [purchase].time", "a text", "7", "name a member of data"))
     events.toml: line 4: [purchase].time: expected a text, found 7; name a member of data
+    >>> print(Fault("a.toml", "line 2: when", "a name", "b", excerpt="a > b\\n    ^"))
+    a.toml: line 2: when: expected a name, found b
+        a > b
+            ^
     """
 
     file: str
@@ -45,11 +51,13 @@ class Fault(NamedTuple):
     expected: str
     found: str
     hint: str = ""
+    excerpt: str = ""
 
     def __str__(self) -> str:
         where = f"{self.file}: {self.place}" if self.place else self.file
         hint = f"; {self.hint}" if self.hint else ""
-        return f"{where}: expected {self.expected}, found {self.found}{hint}"
+        lines = [f"{where}: expected {self.expected}, found {self.found}{hint}"]
+        return "\n    ".join(lines + self.excerpt.splitlines())
 
 
 class PlaybookRefused(Refusal):
@@ -65,7 +73,7 @@ class PlaybookRefused(Refusal):
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
         count = f"{len(self.faults)} fault{'s' if len(self.faults) != 1 else ''} in the playbook:"
-        super().__init__("\n  ".join([count, *map(str, self.faults)]))
+        super().__init__("\n".join([count, *map(str, self.faults)]).replace("\n", "\n  "))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

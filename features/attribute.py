@@ -1,9 +1,10 @@
 """What the warehouse knows of a customer: batch tables as a playbook declares them, and their features."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, Protocol
 
+from features import kleene
 from features.feature import Feature
 
 Kind = Literal["decimal", "integer", "category", "boolean"]
@@ -84,6 +85,19 @@ def attribute_features(playbook: Declares) -> tuple[Feature, ...]:
     ['household_age']
     """
     return tuple(_features(playbook.attributes))
+
+
+_SPOKEN: Mapping[Kind, kleene.Kind] = {
+    "decimal": "number",
+    "integer": "number",
+    "category": "category",
+    "boolean": "boolean",
+}
+
+
+def attribute_kinds(tables: Iterable[AttributeTable]) -> dict[str, kleene.Kind]:
+    """What conditions may speak of: the live name of each column, and its kind in an expression."""
+    return {f"{table.name}_{each.name}": _SPOKEN[each.kind] for table in tables for each in table.attributes}
 
 
 def row_shape(playbook: Declares) -> list[Any]:

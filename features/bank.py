@@ -1,13 +1,13 @@
 """The storage of one aggregate: what a cell keeps, told to the compiled code as a row of numbers."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.declare import Playbook
-from features.feature import DECAYED, Aggregate, Feature, stored
+from features.feature import DECAYED, PERCENTILES, Aggregate, Feature, stored
 from features.kernel import layout as at
 
 FINENESS = 100
@@ -23,12 +23,13 @@ _FUNCTIONS: Mapping[str, int] = {
     "since_last": at.SINCE_LAST,
     "since_first": at.SINCE_FIRST,
     "distinct": at.DISTINCT,
+    **{function: at.PERCENTILE + int(function[1:]) for function in PERCENTILES},
 }
 _MOMENTS = (at.LAST_VALUE, at.SINCE_LAST, at.SINCE_FIRST)
 
 
 class Bank(NamedTuple):
-    """The storage of one aggregate; for a family a cell for each key.
+    """The storage of one aggregate; for a family a cell for each key, for percentiles one for each bucket.
 
     `scale` divides what is kept of a decimal. `features` are those read off it, `columns` where they stand
     in the row (or in the cross row, of a family).
@@ -42,8 +43,8 @@ class Bank(NamedTuple):
 
     @property
     def keyed(self) -> bool:
-        """Whether it is a family, a cell for each key."""
-        return self.aggregate.by is not None
+        """Whether it keeps a cell for each key."""
+        return self.aggregate.keyed
 
 
 class BankTables(NamedTuple):
@@ -69,16 +70,16 @@ def banks_of(playbook: Playbook, columns: Mapping[str, int]) -> tuple[Bank, ...]
     return tuple(banks)
 
 
-def tables_of(banks: Sequence[Bank], probed: Collection[int] = ()) -> BankTables:
-    """The banks as numbers; triggers read those that are `probed`."""
-    matches = tuple(sorted({bank.aggregate.match for bank in banks if bank.aggregate.match is not None}))
+def tables_of(banks: Sequence[Bank]) -> BankTables:
+    """The banks as numbers."""
+    matches = tuple(sorted({bank.aggregate.match for bank in banks if bank.aggregate.match}))
     rows = np.zeros((len(banks), at.BANK_COLUMNS), dtype=np.int64)
     spans: list[int] = []
     features: list[tuple[int, int, int, int]] = []
     for bank in banks:
         row, aggregate, functions = rows[bank.number], bank.aggregate, set(bank.aggregate.functions)
         _shape(row, functions)
-        spanning = bool(functions & {"count", "sum", "mean", "min", "max", "distinct"})
+        spanning = bool(functions & {"count", "sum", "mean", "min", "max", "distinct", *PERCENTILES})
         row[at.LEVELS] = len(aggregate.windows) if spanning else 0
         row[at.LEVEL_AT] = len(spans)
         for window in aggregate.windows:
@@ -91,8 +92,9 @@ def tables_of(banks: Sequence[Bank], probed: Collection[int] = ()) -> BankTables
         row[at.HALF_AT] = len(spans)
         spans += aggregate.half_lives
         row[at.KEYS] = aggregate.keys if bank.keyed else 0
-        row[at.PROBED] = bank.number in probed
-        row[at.MATCH] = -1 if aggregate.match is None else matches.index(aggregate.match)
+        row[at.MATCH] = matches.index(aggregate.match) if aggregate.match else -1
+        if aggregate.histogram:
+            row[at.MATCH] = at.HISTOGRAM
         if "distinct" in functions:
             row[at.SAMPLE] = aggregate.keys
             row[at.HORIZON] = 0 if aggregate.ever else aggregate.windows[-1]
@@ -114,7 +116,7 @@ def _shape(row: NDArray[np.int64], functions: set[str]) -> None:
     """A tile keeps no more than is asked of it."""
     row[at.EXTREMES] = bool(functions & {"min", "max"})
     row[at.SUMS] = bool(functions & {"sum", "mean", "min", "max"})
-    row[at.COUNTS] = bool(functions & {"count", "mean", "min", "max"})
+    row[at.COUNTS] = bool(functions & {"count", "mean", "min", "max", *PERCENTILES})
 
 
 def _span(aggregate: Aggregate, feature: Feature) -> tuple[int, int]:

@@ -15,8 +15,9 @@ from features.kernel import recent as head
 from features.kernel import settled as part
 from features.kernel.looking import GOOD, check_state
 from features.plan import LAYOUT, Plan
+from features.remembered import pack, unpack
 from features.settle import settle
-from features.state import middle_of
+from features.state import middle_of, with_memory
 from features.storage import Storage, storage_of
 
 _MAGIC: Final = head.MAGIC.to_bytes(4, "little")
@@ -43,11 +44,17 @@ def convert(storage: Storage, plan: Plan, blob: bytes, without: Collection[str] 
     """
     _check(blob, storage)
     ours = storage_of(plan)
+    if not without and storage.cells == ours.cells:
+        # Other triggers, the same cells: events kept as they came mean the same, too.
+        state = State(blob)
+        begin = bytearray(state.recent)
+        begin[head.DIGEST : head.NEWEST] = bytes.fromhex(plan.digest)
+        recent = with_memory(bytes(begin), _carried(state.memory, storage, ours))
+        return recent + state.settled
     numbers = {each.key: number for number, each in enumerate(ours.stored) if each.key not in without}
     state = _rewritten(plan, storage, blob, [numbers.get(each.key, -1) for each in storage.stored])
-    same = {name for name, digest in ours.triggers.items() if storage.triggers.get(name) == digest}
-    state.memory.update({name: kept for name, kept in State(blob).memory.items() if name in same})
-    return state.seal()
+    state.remember(_carried(State(blob).memory, storage, ours))
+    return state.blob
 
 
 def only(plan: Plan, blob: bytes, keys: Collection[str]) -> bytes:
@@ -58,7 +65,7 @@ def only(plan: Plan, blob: bytes, keys: Collection[str]) -> bytes:
     storage = storage_of(plan)
     _check(blob, storage)
     kept = [n if each.key in keys else -1 for n, each in enumerate(storage.stored)]
-    return _rewritten(plan, storage, blob, kept).seal()
+    return _rewritten(plan, storage, blob, kept).blob
 
 
 def graft(plan: Plan, blob: bytes, side: bytes) -> bytes:
@@ -70,7 +77,7 @@ def graft(plan: Plan, blob: bytes, side: bytes) -> bytes:
     mine, its = settled(plan, State(blob)), settled(plan, State(side))
     known = set(_marks(mine.recent))
     kept = [mark for mark in _marks(its.recent) if mark not in known]
-    return merge(plan, mine, State(_with(its, kept, its.settled[part.HEADER :]))).seal()
+    return merge(plan, mine, State(_with(its, kept, its.settled[part.HEADER :]))).blob
 
 
 def cells_of(blob: bytes) -> int:
@@ -88,6 +95,21 @@ def _check(blob: bytes, storage: Storage) -> None:
             f"state of a customer: expected whole bytes that fit their check, found {len(blob)} bytes "
             f"{blob[:8]!r}...; delete it and fold the log again"
         )
+
+
+def _carried(memory: bytes, storage: Storage, ours: Storage) -> bytes:
+    """What triggers remember, under the numbers that they have now; of changed ones nothing."""
+    places = {name: number for number, name in enumerate(ours.remembered)}
+    same = {
+        number: places[name]
+        for number, name in enumerate(storage.remembered)
+        if name in places and storage.triggers[name] == ours.triggers[name]
+    }
+    found = unpack(memory)
+    found.entries = {same[n]: entry for n, entry in found.entries.items() if n in same}
+    found.waits = [w._replace(trigger=same[w.trigger]) for w in found.waits if w.trigger in same]
+    found.details = {(same[n], mark): told for (n, mark), told in found.details.items() if n in same}
+    return pack(found)
 
 
 def _rewritten(plan: Plan, storage: Storage, blob: bytes, numbers: Sequence[int]) -> State:

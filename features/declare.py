@@ -7,23 +7,30 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from events.contract import Contracts, load_contracts
 from events.faults import Fault, PlaybookRefused
-from features.attribute import AttributeTable
+from features.attribute import AttributeTable, attribute_kinds
 from features.declare_aggregate import read_aggregate, with_total
 from features.declare_attribute import read_attributes
 from features.declare_ratio import read_ratio
-from features.declare_trigger import Absence, Trigger, read_trigger
+from features.declare_trigger import Known, read_trigger
 from features.feature import SHARED, Aggregate, Derived, Feature, expand, names_of_everybody, stored
+from features.kleene import Kind
 from features.memory import MEMORY, MEMORY_LEAST, MEMORY_MOST, memory_at_least
+from features.ranges import ranges_of
 from features.table import NAME, File, Table
+from features.trigger import WAKES, Step, Trigger, fired_names
+from features.trigger_features import check_order, counted_for, fired_features
 
-__all__ = ["Absence", "Aggregate", "Derived", "Feature", "Playbook", "Trigger", "features_of", "load", "read"]
+__all__ = ["Aggregate", "Derived", "Feature", "Playbook", "Step", "Trigger", "features_of", "load", "read"]
+
+MOST_WAKES = 1_000
 
 
 class Playbook(NamedTuple):
     """A business as its people declare it; `freshness_ms` is the limit of values that declare none.
 
     `aggregates` are the declared ones and, behind each family with shares, its total; `ratios` are features
-    already. `memory_bytes` bounds what is stored of one customer.
+    already. `memory_bytes` bounds what is stored of one customer, `wakes` the instants waited for on its
+    behalf.
     """
 
     name: str
@@ -37,6 +44,7 @@ class Playbook(NamedTuple):
     memory_bytes: int = MEMORY
     ratios: tuple[Feature, ...] = ()
     attributes: tuple[AttributeTable, ...] = ()
+    wakes: int = WAKES
 
 
 def features_of(playbook: Playbook) -> tuple[tuple[Feature, ...], tuple[Feature, ...]]:
@@ -46,13 +54,15 @@ def features_of(playbook: Playbook) -> tuple[tuple[Feature, ...], tuple[Feature,
     """
     visible = [feature for aggregate in playbook.aggregates for feature in expand(aggregate)]
     visible += playbook.ratios
+    visible += fired_features(playbook.triggers, playbook.freshness_ms)
     shown = {feature.name for feature in visible}
     read = {name for feature in visible if feature.derived for name in feature.derived[:2]}
+    counted = {f"{trigger.name}_nth" for trigger in playbook.triggers if trigger.nth is not None}
     hidden = [
         feature._replace(hidden=True)
         for aggregate in playbook.aggregates
         for feature in stored(aggregate)
-        if feature.name in read and feature.name not in shown
+        if (feature.name in read or aggregate.name in counted) and feature.name not in shown
     ]
     every = (*visible, *hidden)
     return tuple(f for f in every if f.match is None), tuple(f for f in every if f.match is not None)
@@ -84,18 +94,27 @@ def read(folder: Path) -> tuple[Playbook, list[Fault]]:
     lateness = top.duration("lateness", "1d")
     freshness = top.duration("freshness", "2d")
     memory = top.size("memory", MEMORY, MEMORY_LEAST, MEMORY_MOST)
+    wakes = top.whole("wakes", WAKES, 1, MOST_WAKES)
     top.done()
     aggregates, ratios = _features(file, contracts, freshness)
     known = file.readable
+    visible = [feature for aggregate in aggregates for feature in expand(aggregate)]
+    named = [f.name for f in (*visible, *ratios)]
+    attributes = read_attributes(folder, contracts, named, faults)
     file = File(folder, "triggers.toml", faults, mandatory=False)
     file.top().done()
     file.only("trigger")
-    visible = [feature for aggregate in aggregates for feature in expand(aggregate)]
-    plain = [f.name for f in (*visible, *ratios) if f.match is None] if known else None
+    tables = file.tables("trigger")
     shared = names_of_everybody(aggregates, ratios)
-    triggers = [read_trigger(table, contracts, plain, shared) for table in file.tables("trigger")]
-    _unique("trigger", file.tables("trigger"))
-    attributes = read_attributes(folder, contracts, [f.name for f in (*visible, *ratios)], faults)
+    names = _spoken_of(tables, (*visible, *ratios), attributes) if known else None
+    row = {each.name: each for each in _row_of(aggregates, ratios, tables, freshness)}
+    speaks = Known(contracts, names, shared, _zone(timezone), row, ranges_of(row.values()))
+    triggers = [read_trigger(table, speaks) for table in tables]
+    _unique("trigger", tables)
+    _clashing(tables, triggers, {*named, *(aggregate.name for aggregate in aggregates)})
+    if known:
+        check_order(tables, triggers)
+    aggregates = (*aggregates, *(each for trigger in triggers for each in counted_for(trigger, freshness)))
     playbook = Playbook(
         name,
         timezone,
@@ -108,6 +127,7 @@ def read(folder: Path) -> tuple[Playbook, list[Fault]]:
         memory,
         ratios,
         attributes,
+        wakes,
     )
     least = smallest_memory(playbook)
     if memory < least:
@@ -153,6 +173,52 @@ def _features(
             _clashes(table, ratio.name, [ratio.name], owners)
             ratios.append(ratio)
     return tuple(aggregates), tuple(ratios)
+
+
+def _spoken_of(
+    tables: Iterable[Table], features: Iterable[Feature], attributes: Iterable[AttributeTable]
+) -> dict[str, Kind]:
+    """What conditions of triggers may speak of beside fields of events."""
+    names: dict[str, Kind] = {}
+    for feature in features:
+        if feature.match is None:
+            names[feature.name] = "number"
+        elif feature.of not in SHARED:
+            names[feature.name] = "family"
+    names |= attribute_kinds(attributes)
+    for trigger in tables:
+        if isinstance(trigger.raw.get("name"), str):
+            names |= dict.fromkeys(fired_names(trigger.raw["name"]), "number")
+    return names
+
+
+def _row_of(
+    aggregates: Iterable[Aggregate], ratios: Iterable[Feature], triggers: Iterable[Table], freshness: int
+) -> Iterable[Feature]:
+    """The features of a customer, hidden ones too, and those of triggers that are yet to be read."""
+    for aggregate in aggregates:
+        yield from stored(aggregate)
+        yield from expand(aggregate)
+    yield from ratios
+    names = [table.raw["name"] for table in triggers if isinstance(table.raw.get("name"), str)]
+    yield from fired_features([Trigger(name, "", ()) for name in names], freshness)
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        return ZoneInfo("UTC")  # said already
+
+
+def _clashing(tables: Iterable[Table], triggers: Iterable[Trigger], taken: set[str]) -> None:
+    """Note triggers whose features, or what counts for them, would have a name that others have."""
+    for table, trigger in zip(tables, triggers, strict=True):
+        for name in (*fired_names(trigger.name), f"{trigger.name}_nth"):
+            if name in taken:
+                table.fault(
+                    "name", "a name for each feature of its own", f"{name}, which is taken", "rename one"
+                )
 
 
 def _unique(what: str, tables: Iterable[Table]) -> None:

@@ -7,11 +7,25 @@ from events.faults import did_you_mean
 from features.declare_family import check_shared, read_family, read_keys
 from features.declare_fields import check_condition, event_names
 from features.duration import DAY, MINUTE, render_duration
-from features.feature import DECAYED, FUNCTIONS, MOMENTS, NEEDS_VALUE, SHARED, Aggregate, total_of
+from features.feature import (
+    DECAYED,
+    FUNCTIONS,
+    MOMENTS,
+    NEEDS_VALUE,
+    PERCENTILES,
+    SHARED,
+    Aggregate,
+    total_of,
+)
 from features.table import Table
 
 MAX_WINDOWS = 8
 """Windows, and half-lives, of one aggregate."""
+
+MAX_PERCENTILES = 5
+"""Percentiles of one aggregate: each is counted when a row is read."""
+
+KNOWN = f"{', '.join(FUNCTIONS)}, p1 to p99"
 
 LONGEST = 400 * DAY
 """No window is longer: a state must stay small."""
@@ -25,7 +39,7 @@ def read_aggregate(table: Table, contracts: Contracts, freshness: int) -> Aggreg
     kinds = contracts.types[event].fields if event else {}
     declared = tuple(f for f in table.texts("functions") if _known_function(table, f))
     if not table.raw.get("functions"):
-        table.fault("functions", f"some of {', '.join(FUNCTIONS)}", "none")
+        table.fault("functions", f"some of {KNOWN}", "none")
     value = _value(table, event, kinds, declared)
     where = table.optional_text("where")
     if where and event:
@@ -74,26 +88,33 @@ def with_total(aggregate: Aggregate, contracts: Contracts) -> tuple[Aggregate, .
 
 
 def _known_function(table: Table, function: str) -> bool:
-    if function not in FUNCTIONS:
-        table.fault(
-            "functions", f"some of {', '.join(FUNCTIONS)}", repr(function), did_you_mean(function, FUNCTIONS)
-        )
-    return function in FUNCTIONS
+    known = function in FUNCTIONS or function in PERCENTILES
+    if not known:
+        table.fault("functions", f"some of {KNOWN}", repr(function), did_you_mean(function, FUNCTIONS))
+    return known
 
 
 def _value(table: Table, event: str, kinds: Mapping[str, str], declared: tuple[str, ...]) -> str | None:
     """The field the functions are of: a number, or for distinct what has few enough different values."""
     value = table.optional_text("value")
-    what, kept = "number", ("decimal", "integer", "time")
+    what, kept = "number", {"decimal", "integer", "time"}
     if "distinct" in declared:
-        what, kept = "category, integer or text", ("category", "integer", "text")
+        what, kept = "category, integer or text", {"category", "integer", "text"}
         if len(declared) > 1:
             hint = "give distinct an aggregate of its own"
             table.fault("functions", "distinct alone", ", ".join(declared), hint)
+    percentiles = [function for function in declared if function in PERCENTILES]
+    if percentiles:
+        what, kept = "decimal or integer", {"decimal", "integer"}
+        if len(percentiles) < len(declared):
+            found = ", ".join(declared)
+            table.fault("functions", "percentiles alone", found, "give them an aggregate of their own")
+        if len(percentiles) > MAX_PERCENTILES:
+            table.fault("functions", f"at most {MAX_PERCENTILES} percentiles", str(len(percentiles)))
     fields = [field for field, kind in kinds.items() if kind.removesuffix("?") in kept]
     if value and event and value not in fields:
         table.fault("value", f"a {what} field of {event}", repr(value), did_you_mean(value, fields))
-    needing = [function for function in declared if function in NEEDS_VALUE]
+    needing = [function for function in declared if function in NEEDS_VALUE or function in PERCENTILES]
     if needing and not value:
         table.fault("value", f"a {what} field, as {', '.join(needing)} needs one", "nothing")
     return value
@@ -118,6 +139,9 @@ def _lengths(table: Table, declared: tuple[str, ...]) -> tuple[tuple[int, ...], 
         table.fault("windows", f"windows or ever, as {', '.join(undecayed)} {verb} no half-life", "none")
     if "distinct" in declared and half_lives:
         table.fault("half_lives", "no half-lives, as distinct has none", ", ".join(table.texts("half_lives")))
+    if half_lives and any(function in PERCENTILES for function in declared):
+        found = ", ".join(table.texts("half_lives"))
+        table.fault("half_lives", "no half-lives, as percentiles have none", found)
     return windows, half_lives, ever
 
 
@@ -133,6 +157,8 @@ def _trends(table: Table, windows: tuple[int, ...], declared: tuple[str, ...]) -
             table.fault("trends", "the recent window first, then a longer one", shown)
     if trends and "distinct" in declared:
         table.fault("trends", "sums or counts to compare", "distinct")
+    if trends and any(function in PERCENTILES for function in declared):
+        table.fault("trends", "sums or counts to compare", "percentiles")
     return trends
 
 

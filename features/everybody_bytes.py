@@ -30,7 +30,7 @@ def pack_everybody(everybody: Everybody | None, *, offers: bool = False) -> byte
     row_from, cross_from = (
         (b"", b"") if warming is None else (_instants(warming.row), _instants(warming.cross))
     )
-    state = everybody.state.seal() if offers and everybody.state is not None else b""
+    state = everybody.state.blob if offers and everybody.state is not None else b""
     row = everybody.row.astype("<f8").tobytes()
     return msgspec.msgpack.encode(_Packed(everybody.at, everybody.read, row, row_from, cross_from, state))
 

@@ -1,12 +1,13 @@
 """Conditions as people write them: a safe subset of CEL, parsed once, evaluated on an event or on all offers.
 
 The language: names, numbers, texts, true and false; `&& || !`, `== != < <= > >=`, `+ - * / %`, `in [..]`,
-`c ? a : b`, `is_missing(x)`, `coalesce(a, b, ...)`. Missing values are unknown, and what depends on one
-is unknown too: nothing substitutes silently. Everything is typed when it is compiled, and nothing can loop.
+`c ? a : b`, `is_missing(x)`, `coalesce(a, b, ...)`, `family[event.field]`. Missing values are unknown, and
+what depends on one is unknown too: nothing substitutes silently. Everything is typed when it is compiled,
+and nothing can loop. `docs/expressions.md` tells it to people.
 """
 
-import ast
 import operator
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from events.faults import did_you_mean
 from features import kleene
 from features.grammar import BadExpression, descend, dotted, parse
 from features.kleene import Env, Kind, Node
+from features.quoted import read_quoted
 
 __all__ = ["BadExpression", "Expression", "Kind", "compile_expression"]
 
@@ -38,10 +40,17 @@ _COMPUTE: Mapping[str, Callable[[Any, Any], Any]] = {
     "multiplication_mod": operator.mod,
 }
 _FUNCTIONS = ("is_missing", "coalesce")
+_CALLS = "the functions are is_missing(x) and coalesce(a, b, ...)"
+_HINTS = {
+    "member_dot_arg": _CALLS,
+    "dot_ident_arg": _CALLS,
+    "list_lit": "a list stands behind in, as in store in ['7', '8']",
+    "dot_ident": "a name begins with a letter",
+}
 
 
 class Expression(NamedTuple):
-    """A compiled expression: `names` it reads, the `kind` of its value.
+    """A compiled expression: `names` it reads, the `kind` of its value, the `tree` of its parts.
 
     >>> names = {"spend": "number", "store": "category"}
     >>> big = compile_expression("spend > 100 && !is_missing(store)", names)
@@ -59,6 +68,7 @@ class Expression(NamedTuple):
     kind: Kind
     one: Callable[[Env], Any]
     many: Callable[[Env], tuple[Any, Any]]
+    tree: Node
 
     def test(self, env: Env) -> bool:
         """Whether the condition is known to be true of single values."""
@@ -79,11 +89,11 @@ def compile_expression(text: str, names: Mapping[str, Kind]) -> Expression:
     >>> compile_expression("amuont > 3", {"amount": "decimal"})  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    features.grammar.BadExpression: character 1 of 'amuont > 3': expected a known name, found amuont;...
+    features.bad_expression.BadExpression: character 1 of 'amuont > 3': expected a known name, found ...
     """
     compiler = _Compiler(text, names)
     node = compiler.compile(parse(text), 0)
-    return Expression(text, tuple(sorted(compiler.used)), node.kind, node.one, node.many)
+    return Expression(text, tuple(sorted(compiler.used)), node.kind, node.one, node.many, node)
 
 
 class _Compiler:
@@ -98,14 +108,21 @@ class _Compiler:
         start = getattr(getattr(tree, "meta", tree), "start_pos", 0) or 0
         return BadExpression(self.text, start + 1, expected, found, hint)
 
-    def shown(self, tree: Any) -> str:
+    def span(self, tree: Any) -> tuple[int, int]:
         meta = getattr(tree, "meta", tree)
-        return self.text[getattr(meta, "start_pos", 0) : getattr(meta, "end_pos", None)]
+        return getattr(meta, "start_pos", 0), getattr(meta, "end_pos", len(self.text))
+
+    def shown(self, tree: Any) -> str:
+        start, end = self.span(tree)
+        return self.text[start:end] if end - start <= 40 else f"{self.text[start : start + 37]}..."
 
     def compile(self, tree: Any, depth: int) -> Node:
-        tree = descend(tree)
+        return self.part(descend(tree), depth)._replace(span=self.span(tree))
+
+    def part(self, tree: Any, depth: int) -> Node:
         if depth > DEEPEST:
-            raise self.error(tree, f"at most {DEEPEST} levels", "more", "x in [..] replaces a chain of ||")
+            expected = f"at most {DEEPEST} levels of nesting, and terms in a chain"
+            raise self.error(tree, expected, "more", "x in [..] replaces a chain of ||")
         rule = str(tree.data)
         if rule == "expr":
             return self.choice(tree, depth + 1)
@@ -128,11 +145,13 @@ class _Compiler:
             return self.literal(tree)
         if rule in ("ident", "member_dot"):
             return self.name(tree)
+        if rule == "member_index":
+            return self.keyed(tree)
         if rule == "paren_expr":
             return self.compile(tree.children[0], depth + 1)
         if rule == "ident_arg":
             return self.call(tree, depth + 1)
-        raise self.error(tree, "a name, a value or a condition", self.shown(tree))
+        raise self.error(tree, "a name, a value or a condition", self.shown(tree), _HINTS.get(rule, ""))
 
     def typed(self, tree: Any, kind: Kind, depth: int) -> Node:
         node = self.compile(tree, depth)
@@ -154,9 +173,9 @@ class _Compiler:
             return kleene.member(left, self.literals(right, left.kind, depth))
         ordered = str(step.data) not in ("relation_eq", "relation_ne")
         if ordered and left.kind != "number":
-            raise self.error(
-                step, "a number to compare by size", f"{self.shown(step.children[0])}, a {left.kind}"
-            )
+            hint = "write 1 < x && x < 3 for between" if left.kind == "boolean" else ""
+            found = f"{self.shown(step.children[0])}, a {left.kind}"
+            raise self.error(step, "a number to compare by size", found, hint)
         return kleene.comparison(_COMPARE[str(step.data)], left, self.typed(right, left.kind, depth))
 
     def literals(self, tree: Any, kind: Kind, depth: int) -> list[Any]:
@@ -179,13 +198,13 @@ class _Compiler:
             text = str(token).rstrip("uU")
             value = float(text) if token.type == "FLOAT_LIT" else int(text, 16 if "x" in text else 10)
             if abs(value) > 1e300:
-                raise self.error(token, "a smaller number", text[:20])
-            return kleene.constant("number", value)
+                raise self.error(token, "a number below 1e300", text[:20])
+            if not value and re.search("[1-9]", text.lower().split("e")[0]):
+                raise self.error(token, "a number that is 0 or above 1e-323", text[:20])
+            # Numbers are doubles, as those of arrays are: whole ones past 2**53 must round as they do.
+            return kleene.constant("number", value if abs(value) <= 1 << 53 else float(value))
         if token.type == "STRING_LIT":
-            try:
-                return kleene.constant("category", str(ast.literal_eval(str(token))))
-            except (SyntaxError, ValueError):
-                raise self.error(token, "a text", str(token)) from None
+            return kleene.constant("category", read_quoted(self.text, token.start_pos, token.end_pos))
         hint = "is_missing(x) asks whether a value is missing" if token.type == "NULL_LIT" else ""
         raise self.error(token, "a number, a text, true or false", str(token), hint)
 
@@ -196,8 +215,28 @@ class _Compiler:
         kind = self.names.get(name)
         if kind is None:
             raise self.error(tree, "a known name", name, did_you_mean(name, self.names))
+        if kind == "family":
+            hint = f"write {name}[event.FIELD] for the key that the event names"
+            raise self.error(tree, "a key behind a family", name, hint)
         self.used.add(name)
         return kleene.name(name, kind)
+
+    def keyed(self, tree: Any) -> Node:
+        """`family[event.field]`: the number at the event's own key, under that very name."""
+        name, field = dotted(tree.children[0]), dotted(tree.children[1])
+        if name is None or self.names.get(name) != "family":
+            known = [each for each, kind in self.names.items() if kind == "family"]
+            hint = did_you_mean(name or "", known)
+            raise self.error(tree, "the name of a family before [", self.shown(tree.children[0]), hint)
+        if field is None or self.names.get(field) != "category":
+            keys = [each for each, kind in self.names.items() if kind == "category"]
+            hint = did_you_mean(field or "", keys)
+            raise self.error(
+                tree.children[1], "a category field of the event", self.shown(tree.children[1]), hint
+            )
+        key = f"{name}[{field}]"
+        self.used.add(key)
+        return kleene.name(key, "number")
 
     def call(self, tree: Any, depth: int) -> Node:
         function = str(tree.children[0])

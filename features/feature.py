@@ -10,6 +10,8 @@ WINDOWED = ("count", "sum", "mean", "min", "max", "distinct")
 DECAYED = ("count", "sum", "mean")
 MOMENTS = ("last", "since_last", "since_first")
 FUNCTIONS = ("count", "sum", "mean", "min", "max", *MOMENTS, "distinct", "share")
+PERCENTILES = tuple(f"p{percent}" for percent in range(1, 100))
+"""Functions too: the value that so many of a hundred do not exceed."""
 
 Of = Literal["customer", "offer", "offer_group", "global", "pair"]
 """Whose events: a customer's own, everybody's for each offer or group, everybody's, or those of a pair."""
@@ -29,7 +31,8 @@ class Aggregate(NamedTuple):
     """One question asked of one type of event, as the playbook declares it; lengths of time in ms.
 
     `functions` are all that is stored, `declared` what a person wrote: a trend or a share stores the sums it
-    needs. `keys` bounds the keys of a family, or the values a distinct keeps; 1 for a plain aggregate.
+    needs. `keys` bounds the keys of a family, the values a distinct keeps, or the buckets of percentiles; 1
+    for a plain aggregate.
     `match` is the offer's attribute that picks the key, "offer" where that is the offer's own id.
     """
 
@@ -51,6 +54,16 @@ class Aggregate(NamedTuple):
     of: Of = "customer"
     keys: int = 1
     trends: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def histogram(self) -> bool:
+        """Whether it keeps a count for each of the buckets that its values are in, for percentiles."""
+        return any(function in PERCENTILES for function in self.functions)
+
+    @property
+    def keyed(self) -> bool:
+        """Whether it keeps a cell for each of several keys: those of a family, or buckets of its values."""
+        return self.by is not None or self.histogram
 
     @property
     def amount(self) -> str:
@@ -150,7 +163,7 @@ def total_of(aggregate: Aggregate, where: str | None) -> Aggregate | None:
 def _stored(aggregate: Aggregate, function: str) -> list[Feature]:
     if function in MOMENTS:
         return [_feature(aggregate, function, function, _WORDS[function])]
-    word = _WORDS.get(function, function)
+    word = _ordinal(function) if function in PERCENTILES else _WORDS.get(function, function)
     features = []
     for window in aggregate.windows:
         length = render_duration(window)
@@ -164,6 +177,12 @@ def _stored(aggregate: Aggregate, function: str) -> list[Feature]:
     if aggregate.ever:
         features.append(_feature(aggregate, function, f"{function}_ever", f"{word} of all time"))
     return features
+
+
+def _ordinal(percentile: str) -> str:
+    percent = int(percentile[1:])
+    ending = "th" if percent in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(percent % 10, "th")
+    return f"{percent}{ending} percentile"
 
 
 def _shares(aggregate: Aggregate) -> list[Feature]:

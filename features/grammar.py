@@ -1,37 +1,64 @@
 """The syntax of conditions: CEL's own grammar, read by cel-python's parser into a tree, and its faults."""
 
+import re
+from functools import lru_cache
 from typing import Any
 
 from celpy.celparser import CELParseError, CELParser
 from lark import Token, Tree
 
+from features.bad_expression import BadExpression
+from features.quoted import check_quotes
+
+__all__ = ["BadExpression", "names_in", "parse"]
+
 LONGEST = 2_000
 """Characters of an expression."""
 
+REMEMBERED = 4_096
+"""Expressions of which the names are kept once they were found."""
 
-class BadExpression(Exception):
-    """An expression cannot be understood: at which character (from 1), what was expected, what was found."""
+_OTHERWISE = tuple(
+    (re.compile(pattern, re.IGNORECASE), hint)
+    for pattern, hint in (
+        (r"=", "write = twice to compare"),
+        (r"<?>", "write != for not equal, >= for at least"),
+        (r"and\b|&", "write && for and"),
+        (r"or\b|\|", "write || for or"),
+        (r"is\b", "write is_missing(x), or == to compare"),
+        (r"not\b", "write !(x in [..]) for not in"),
+        (r"if\b", "write condition ? a : b"),
+    )
+)
 
-    def __init__(self, text: str, at: int, expected: str, found: str, hint: str = "") -> None:
-        self.text, self.at, self.expected, self.found, self.hint = text, at, expected, found, hint
-        more = f"; {hint}" if hint else ""
-        super().__init__(f"character {at} of {text!r}: expected {expected}, found {found}{more}")
+
+class _Parser(CELParser):
+    """CEL's parser; it leaves true and false where they stand, so that faults of theirs have a place."""
+
+    @staticmethod
+    def ambiguous_literals(t: Token) -> Token:
+        """True and false are written like names."""
+        return Token.new_borrow_pos("BOOL_LIT", t.value, t) if t.value in ("true", "false") else t
 
 
+@lru_cache(maxsize=2_048)
 def parse(text: str) -> Any:
-    """The syntax tree of the text.
+    """The syntax tree of the text, made once for texts read again: nobody changes a tree.
 
     Errors: `BadExpression`.
     """
     if len(text) > LONGEST:
-        raise BadExpression(text[:40] + "...", 1, f"at most {LONGEST} characters", str(len(text)))
+        hint = "compare with a list by in, or count what it is about as an aggregate"
+        raise BadExpression(text, LONGEST + 1, f"at most {LONGEST} characters", str(len(text)), hint)
+    check_quotes(text)
     try:
-        return CELParser().parse(text)
+        return _Parser().parse(text)
     except CELParseError as error:
         raise _unreadable(text, error) from None
 
 
-def names_in(text: str) -> set[str]:
+@lru_cache(REMEMBERED)  # a playbook asks of each condition several times
+def names_in(text: str) -> frozenset[str]:
     """Every name the expression speaks of, up to its first dot.
 
     Errors: `BadExpression`.
@@ -39,19 +66,36 @@ def names_in(text: str) -> set[str]:
     >>> sorted(names_in("spend > 2 * coalesce(visits, 0) && event.store in ['a', 'b']"))
     ['event', 'spend', 'visits']
     """
-    return {str(tree.children[0]) for tree in parse(text).find_data("ident")}
+    return frozenset(str(tree.children[0]) for tree in parse(text).find_data("ident"))
+
+
+def without_prefix(text: str, prefix: str) -> str:
+    """The expression with `prefix.` taken from before the names that have it.
+
+    >>> without_prefix("event.amount > 2 && event.shop == 'event.x'", "event")
+    "amount > 2 && shop == 'event.x'"
+    """
+    cuts = []
+    for tree in parse(text).find_data("member_dot"):
+        owner = descend(tree.children[0])
+        if str(getattr(owner, "data", "")) == "ident" and str(owner.children[0]) == prefix:
+            cuts.append((owner.children[0].start_pos, tree.children[1].start_pos))
+    for start, end in sorted(cuts, reverse=True):
+        text = text[:start] + text[end:]
+    return text
 
 
 def _unreadable(text: str, error: CELParseError) -> BadExpression:
-    """The parser's complaint, said with a character of the whole text; it counts lines and columns from 1."""
+    """The parser's complaint, with the words for what other languages write so."""
     token = getattr(error.__context__, "token", None)
     if token is not None and token.type == "$END":
         return BadExpression(text, len(text) + 1, "the rest of an expression", "the end")
-    lines = text.splitlines(keepends=True)
-    at = sum(map(len, lines[: max(0, (error.line or 1) - 1)])) + max(1, error.column or 1)
-    found = text[at - 1 : at + 11]
-    hint = "write = twice to compare" if found.startswith("=") else ""
-    return BadExpression(text, at, "an expression", found or "the end", hint)
+    place = getattr(error.__context__, "pos_in_stream", None) or 0
+    found = text[place : place + 12]
+    for pattern, hint in _OTHERWISE:
+        if pattern.match(text, place):
+            return BadExpression(text, place + 1, "an expression", found, hint)
+    return BadExpression(text, place + 1, "an expression", found or "the end")
 
 
 def descend(tree: Any) -> Any:
@@ -60,7 +104,7 @@ def descend(tree: Any) -> Any:
         isinstance(tree, Tree)
         and len(tree.children) == 1
         and isinstance(tree.children[0], Tree)
-        and str(tree.data) not in ("paren_expr", "list_lit", "member_dot", "ident_arg")
+        and str(tree.data) not in ("paren_expr", "list_lit", "member_dot", "member_index", "ident_arg")
     ):
         tree = tree.children[0]
     return tree

@@ -11,8 +11,9 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
-Kind = Literal["number", "category", "boolean", "decimal"]
-"""Kinds of names. A decimal is a number that is kept as whole ten-thousandths."""
+Kind = Literal["number", "category", "boolean", "decimal", "family"]
+"""Kinds of names. A decimal is a number that is kept as whole ten-thousandths; a family is a number for each
+key, and takes one: `family[key]`."""
 
 DECIMAL = 10_000
 
@@ -28,21 +29,44 @@ class Env(Protocol):
 
 
 class Node(NamedTuple):
-    """A compiled part of an expression; `kind` is number, category or boolean."""
+    """A compiled part of an expression; `kind` is number, category or boolean.
+
+    `op` says what it does with its `parts`, `value` what it is itself: of a constant the value, of a name the
+    name, of `in` the values after it. Two nodes that say the same are told by `same_as`. `span` is where it
+    is written: text[span[0]:span[1]].
+    """
 
     kind: Kind
     one: Callable[[Env], Any]
     many: Callable[[Env], Many]
+    op: str = "constant"
+    parts: tuple["Node", ...] = ()
+    value: Any = None
+    span: tuple[int, int] = (0, 0)
+
+    @property
+    def same_as(self) -> tuple[Any, ...]:
+        """Equal for nodes that say the same, whoever wrote them."""
+        return (self.op, self.kind, repr(self.value), *(part.same_as for part in self.parts))
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name it reads."""
+        if self.op == "name":
+            return frozenset((self.value,))
+        return frozenset().union(*(part.names for part in self.parts))
 
 
 def constant(kind: Kind, value: Any) -> Node:
     """A literal."""
-    return Node(kind, lambda env: value, lambda env: (value, False))
+    return Node(kind, lambda env: value, lambda env: (value, False), "constant", (), value)
 
 
 def name(key: str, kind: Kind) -> Node:
     """A value of the environment."""
     scale = DECIMAL if kind == "decimal" else 1
+    # What stands for an unknown is of the kind too: arrays hold one kind.
+    blank = {"category": "", "boolean": False}.get(kind, 0)
 
     def one(env: Env) -> Any:
         value = env.get(key)
@@ -59,20 +83,23 @@ def name(key: str, kind: Kind) -> Node:
     def many(env: Env) -> Many:
         value = env.get(key)
         if value is None:
-            return 0, True
+            return blank, True
         if not isinstance(value, np.ndarray):
             if value != value:
-                return 0, True
+                return blank, True
             return (value / scale if scale > 1 else value), False
         if value.dtype.kind == "f":
             unknown: Any = np.isnan(value)
         elif value.dtype.kind == "O":
             unknown = np.asarray((value == np.array(None)) | (value != value), dtype=bool)
+            if kind == "boolean":
+                value = value.astype(bool)  # None and true would be None, which is not false
         else:
             unknown = False
         return (value / scale if scale > 1 else value), unknown
 
-    return Node("number" if kind == "decimal" else kind, one_decimal if scale > 1 else one, many)
+    plain = "number" if kind == "decimal" else kind
+    return Node(plain, one_decimal if scale > 1 else one, many, "name", (), key)
 
 
 def both(left: Node, right: Node) -> Node:
@@ -93,12 +120,13 @@ def both(left: Node, right: Node) -> Node:
         false = _and(_not(x), _not(xu)), _and(_not(y), _not(yu))
         return _and(x, y), _and(_or(xu, yu), _not(_or(*false)))
 
-    return Node("boolean", one, many)
+    return Node("boolean", one, many, "and", (left, right))
 
 
 def either(left: Node, right: Node) -> Node:
     """`left || right`: true as soon as one is true, whatever the other."""
-    return negation(both(negation(left), negation(right)))
+    turned = negation(both(negation(left), negation(right)))
+    return turned._replace(op="or", parts=(left, right))
 
 
 def negation(node: Node) -> Node:
@@ -113,7 +141,7 @@ def negation(node: Node) -> Node:
         value, unknown = node.many(env)
         return _not(value), unknown
 
-    return Node("boolean", one, many)
+    return Node("boolean", one, many, "not", (node,))
 
 
 def comparison(compare: Callable[[Any, Any], Any], left: Node, right: Node) -> Node:
@@ -131,7 +159,7 @@ def comparison(compare: Callable[[Any, Any], Any], left: Node, right: Node) -> N
         (x, xu), (y, yu) = left.many(env), right.many(env)
         return np.asarray(compare(np.asarray(x), np.asarray(y)), dtype=bool), _or(xu, yu)
 
-    return Node("boolean", one, many)
+    return Node("boolean", one, many, compare.__name__, (left, right))
 
 
 def arithmetic(compute: Callable[[Any, Any], Any], left: Node, right: Node) -> Node:
@@ -154,7 +182,7 @@ def arithmetic(compute: Callable[[Any, Any], Any], left: Node, right: Node) -> N
             value = np.asarray(compute(np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)))
         return value, _or(_or(xu, yu), ~np.isfinite(value))
 
-    return Node("number", one, many)
+    return Node("number", one, many, compute.__name__, (left, right))
 
 
 def negative(node: Node) -> Node:
@@ -177,7 +205,7 @@ def member(node: Node, among: Sequence[Any]) -> Node:
             hits = hits | np.asarray(np.asarray(value) == each, dtype=bool)
         return hits, unknown
 
-    return Node("boolean", one, many)
+    return Node("boolean", one, many, "in", (node,), tuple(among))
 
 
 def choice(condition: Node, then: Node, otherwise: Node) -> Node:
@@ -193,12 +221,16 @@ def choice(condition: Node, then: Node, otherwise: Node) -> Node:
         (c, cu), (x, xu), (y, yu) = condition.many(env), then.many(env), otherwise.many(env)
         return np.where(c, x, y), _or(cu, np.where(c, xu, yu))
 
-    return Node(then.kind, one, many)
+    return Node(then.kind, one, many, "choice", (condition, then, otherwise))
 
 
 def is_missing(node: Node) -> Node:
     """Whether the value is unknown; never unknown itself."""
-    return Node("boolean", lambda env: node.one(env) is None, lambda env: (node.many(env)[1], False))
+
+    def many(env: Env) -> Many:
+        return node.many(env)[1], False
+
+    return Node("boolean", lambda env: node.one(env) is None, many, "is_missing", (node,))
 
 
 def coalesce(nodes: Sequence[Node]) -> Node:
@@ -218,7 +250,7 @@ def coalesce(nodes: Sequence[Node]) -> Node:
             value, unknown = np.where(first_unknown, value, first), _and(first_unknown, unknown)
         return value, unknown
 
-    return Node(nodes[0].kind, one, many)
+    return Node(nodes[0].kind, one, many, "coalesce", tuple(nodes))
 
 
 def _not(value: Any) -> Any:

@@ -9,6 +9,7 @@ from features.bank import FINENESS
 from features.batch import hash_key
 from features.duration import render_duration
 from features.feature import Aggregate, Feature
+from features.kernel.buckets import GAMMA
 from features.kernel.layout import COARSEST
 from features.kernel.recent import MOST_MARKS
 from features.kernel.settled import FORGOT_MARKS
@@ -22,17 +23,18 @@ class LetGo(NamedTuple):
     """Something that is not kept any more: `what`, and what it `means` for the number.
 
     "tiles": of a window, wider than declared; "key": one that its family does not keep; "sample": values that
-    a distinct count stands for without keeping them; "ids": those by which repeats are recognised.
+    a distinct count stands for without keeping them; "buckets": of percentiles, wider than at first; "ids":
+    those by which repeats are recognised.
     """
 
-    kind: Literal["tiles", "key", "sample", "ids"]
+    kind: Literal["tiles", "key", "sample", "buckets", "ids"]
     what: str
     means: str
 
     @property
     def explains(self) -> bool:
         """Whether the number need not be what its events come to."""
-        return self.kind in ("key", "sample")
+        return self.kind in ("key", "sample", "buckets")
 
 
 def doublings(aggregate: Aggregate, window_ms: int, degree: int) -> int:
@@ -54,6 +56,8 @@ def let_go(
     found: list[LetGo] = []
     if key is not None:
         found += _key(aggregate, key, settled_cells(plan, state))
+    if aggregate.histogram:
+        found += _buckets(aggregate, settled_cells(plan, state))
     if "distinct" in aggregate.functions:
         found += _sample(aggregate, value, cells_of(plan, state))
     elif feature.window_ms is not None and state.degree:
@@ -90,6 +94,21 @@ def _sample(aggregate: Aggregate, value: float, cells: Sequence[Cell]) -> list[L
             "sample",
             f"of the different values one in {1 << thin} is kept, {kept:,} of those counted here",
             f"it is an estimate, {kept:,} x {1 << thin}, with a standard error of {about}",
+        )
+    ]
+
+
+def _buckets(aggregate: Aggregate, cells: Sequence[Cell]) -> list[LetGo]:
+    times = next((cell.thin for cell in cells if cell.aggregate == aggregate.name and cell.key == 0), 0)
+    if times == 0:
+        return []
+    width = (GAMMA[0] / GAMMA[1]) ** (1 << times)
+    return [
+        LetGo(
+            "buckets",
+            f"{1 << times} neighbouring buckets of values are kept as one, as this customer's would be more "
+            f"than {aggregate.keys:,} or exceed the memory of the playbook",
+            f"it is off by at most {(width - 1) / (width + 1):.1%}",
         )
     ]
 

@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 
 from events.codec import decode
 from events.envelope import Event, Tick
-from features.batch import FEW, Columnar, EventsOfType, mark_of, words_of
+from features.batch import FEW, Columnar, EventsOfType, hash_key, mark_of, words_of
 from features.expression import Expression
+from features.given import Attributes, GivenRows, given_columns, given_rows
 from features.kernel import log as kernel
+from features.kernel.buckets import buckets_of
 from features.kernel.log import FIRST_TEXT, NONE, NUMBER, OTHER, TEXT, TICK, TRUTH, UNREAD
 from features.plan import Plan, Program
+from features.plan_triggers import EVENT
 
 _LONGEST: Final = 1 << 13
 """Bytes at most of a type and an id together that compiled code reads; a contract allows 2 kB."""
@@ -198,12 +201,14 @@ class Piece(Columnar):
             return list(map(self.log.event, self.rows[place].tolist()))
         return self.log.event(int(self.rows[place]))
 
-    def types(self) -> Iterator[EventsOfType]:
+    def types(self, attributes: Attributes) -> Iterator[EventsOfType]:
         """See `Columnar.types`."""
         for columns, places, within in self.columns:
             rows = self.rows[places]
+            known = {name: _objects(values)[places] for name, values in attributes.items() if _any(values)}
             yield EventsOfType(
-                columns.program, places, self.log.times[rows], self.log.marks[rows], columns.words[within]
+                *(columns.program, places, self.log.times[rows], self.log.marks[rows], columns.words[within]),
+                columns.given(within, known),
             )
 
     def _columns(self, number: int) -> tuple["TypeColumns", NDArray[np.int64], NDArray[np.int64]]:
@@ -218,6 +223,11 @@ class _Column(NamedTuple):
     values: NDArray[Any] | None
     which: NDArray[np.int64] | None = None
     different: NDArray[Any] | None = None
+
+    def at(self, within: NDArray[np.int64]) -> "_Column":
+        """The same of some of the events."""
+        values = None if self.values is None else self.values[within]
+        return _Column(values, None if self.which is None else self.which[within], self.different)
 
 
 class TypeColumns:
@@ -243,35 +253,36 @@ class TypeColumns:
         self.plain = cells is not None and self._is_plain()
         self.words = self._words() if self.plain else words_of(program, list(map(log.event, rows.tolist())))
 
-    def truths(
-        self,
-        condition: Expression,
-        prefix: str = "",
-        within: NDArray[np.int64] | None = None,
-        more: Mapping[str, Any] | None = None,
-    ) -> NDArray[np.bool_]:
-        """Where a condition is true of the events, or of those `within`.
-
-        In the condition `prefix` stands before the names of fields; `more` are other columns that it reads.
-        """
-        more = more or {}
-        columns = {
-            name: self._column(name.removeprefix(prefix)) for name in condition.names if name not in more
-        }
-        count = len(self.rows) if within is None else len(within)
-        if len(condition.names) == 1 and within is None:
+    def truths(self, condition: Expression) -> NDArray[np.bool_]:
+        """Where a condition is true of the events."""
+        columns = {name: self._column(name) for name in condition.names}
+        if len(condition.names) == 1:
             ((name, column),) = columns.items()
             if column.different is not None:
                 return _true(condition, {name: column.different}, len(column.different))[column.which]
-        env = {name: column.values for name, column in columns.items()}
-        if within is not None:
-            env = {name: None if values is None else values[within] for name, values in env.items()}
-        return _true(condition, {**env, **more}, count)
+        return _true(condition, {name: column.values for name, column in columns.items()}, len(self.rows))
+
+    def given(self, within: NDArray[np.int64], known: Mapping[str, NDArray[Any]]) -> GivenRows | None:
+        """What triggers are given of those `within`; `known` are attributes of these."""
+        given = self.program.given
+        if given is None:
+            return None
+        if not self.plain:
+            events = [self._log.event(row) for row in self.rows[within].tolist()]
+            return given_rows(given, events, known, hash_key)
+        return given_columns(
+            given,
+            len(within),
+            lambda name: self._column(name.removeprefix(EVENT)).at(within),
+            known,
+            lambda field: self._values[self._fields[field]][within],
+        )
 
     def _is_plain(self) -> bool:
         """Whether every field holds what its uses take; else events are looked at one by one."""
         program = self.program
-        numbers = all(self._held[field] & _set(TEXT, OTHER) == 0 for field in program.values)
+        counted = (*program.values, *program.buckets)
+        numbers = all(self._held[field] & _set(TEXT, OTHER) == 0 for field in counted)
         texts = all(self._held[field] & ~_set(NONE, TEXT) == 0 for field in (*program.keys, *program.hashed))
         alike = all(
             held & _set(OTHER) == 0 and (not held & _set(NUMBER) or not held & _set(TEXT, TRUTH))
@@ -286,9 +297,12 @@ class TypeColumns:
         for condition in program.conditions:
             words[:, column] = self.truths(condition)
             column += 1
-        for field in (*program.values, *program.keys, *program.hashed):
+        for field in (*program.values, *program.buckets, *program.keys, *program.hashed):
             words[:, column] = self._values[self._fields[field]]
             column += 1
+        first = len(program.conditions) + len(program.values)
+        for column in range(first, first + len(program.buckets)):
+            words[:, column] = buckets_of(words[:, column])
         return words
 
     def _column(self, field: str) -> _Column:
@@ -330,6 +344,21 @@ def _true(condition: Expression, env: Mapping[str, Any], count: int) -> NDArray[
     return found
 
 
+def _any(values: Sequence[Any]) -> bool:
+    """Whether one is known: of what kind the others would be, nobody could tell."""
+    return any(value is not None for value in values)
+
+
+def _objects(values: Sequence[Any]) -> NDArray[Any]:
+    """Values as a column; a truth stays one, as 1.0 is neither true nor false to a condition."""
+    numbers = not any(isinstance(value, bool | str) for value in values)
+    if numbers:
+        return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    column = np.empty(len(values), dtype=object)
+    column[:] = values
+    return column
+
+
 def _set(*kinds: int) -> int:
     return sum(1 << kind for kind in kinds)
 
@@ -337,10 +366,9 @@ def _set(*kinds: int) -> int:
 def _wanted(plan: Plan, kind: str, program: Program) -> list[str]:
     """The fields of a type that conditions, values and keys read, in the order in which they come."""
     names = {name for condition in program.conditions for name in condition.names}
-    names.update(program.values, program.keys, program.hashed)
-    for each in plan.triggers.starts.get(kind, ()):
-        if each.condition is not None:
-            names.update(n.removeprefix("event.") for n in each.condition.names if n not in each.features)
+    names.update(program.values, program.buckets, program.keys, program.hashed)
+    if program.given is not None:
+        names |= program.given.fields
     declared = plan.playbook.contracts.types.get(kind)
     order = list(declared.fields) if declared is not None else []
     return sorted(names, key=lambda name: (order.index(name) if name in order else len(order), name))

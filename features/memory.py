@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from features.feature import DECAYED, SHARED, Aggregate
+from features.kernel.buckets import LEAST
 
 MEMORY = 64_000
 """Bytes that are stored of one customer at most, unless the playbook says otherwise."""
@@ -35,20 +36,20 @@ def weights_of(aggregate: Aggregate) -> Weights:
     """What the parts of one key's cell weigh, of numbers as they occur.
 
     A place takes 5 bytes, a count 4, a sum 8, the least and the most 16; a half-life's interval is wider, as
-    its sums carry 24 more bits. A cell takes 16 (24 in a family, with its key) and, where functions ask for
+    its sums carry 24 more bits. A cell takes 16 (24 with a key) and, where functions ask for
     them, all of time, the first and the last instant (6 each), and the last value (22).
     """
     functions = set(aggregate.functions)
     extremes = bool(functions & {"min", "max"})
     sums = bool(functions & {"sum", "mean"}) or extremes
-    counts = bool(functions & {"count", "mean"}) or extremes
+    counts = bool(functions & {"count", "mean"}) or extremes or aggregate.histogram
     distinct = "distinct" in functions
     value = 4 * counts + 8 * sums + 16 * extremes
     moments = 6 * len(functions & {"since_first", "since_last"}) + 22 * ("last" in functions)
     halves = len(aggregate.half_lives) if functions & set(DECAYED) else 0
     ever = value * (aggregate.ever and not distinct)
     return Weights(
-        16 + 8 * (aggregate.by is not None) + ever + moments + halves,
+        16 + 8 * aggregate.keyed + ever + moments + halves,
         14 if distinct else 5 + value,
         (4 + 4 * counts + 13 * sums) if halves else 0,
     )
@@ -59,7 +60,8 @@ def memory_of(aggregate: Aggregate) -> int:
 
     Window k keeps the events that are older than window k - 1: (w_k - w_k-1) / width tiles, at most 2 x 100
     for each window as a width is a power of two between a two-hundredth and a hundredth of it, and a few
-    more where two widths meet. A half-life keeps 41 intervals. A distinct keeps `keys` values, one key.
+    more where two widths meet. A half-life keeps 41 intervals. A distinct keeps `keys` values, one key. Of
+    percentiles each bucket is a key.
     """
     weights = weights_of(aggregate)
     if "distinct" in aggregate.functions:
@@ -68,8 +70,10 @@ def memory_of(aggregate: Aggregate) -> int:
 
 
 def memory_at_least(aggregate: Aggregate) -> int:
-    """The bytes of one key when all is as coarse as it may get, and nothing of a family or of a distinct."""
+    """The bytes when all is as coarse as it may get, and nothing is kept of a family or of a distinct."""
     weights = weights_of(aggregate)
+    if aggregate.histogram:
+        return LEAST * _cell(aggregate, weights, COARSEST)
     if aggregate.by is not None or "distinct" in aggregate.functions:
         return weights.cell
     return _cell(aggregate, weights, COARSEST)

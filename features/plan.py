@@ -14,21 +14,23 @@ from features.declare import Playbook, features_of
 from features.declare_fields import event_names
 from features.expression import Expression, compile_expression
 from features.feature import SHARED, Aggregate, Feature, Of
-from features.kernel.layout import MOST_RECENT, STEPS_AT, STEPS_END, TYPE_COLUMNS
+from features.kernel.layout import MOST_RECENT, STEP_COLUMNS, STEPS_AT, STEPS_END, TYPE_COLUMNS
 from features.kleene import Kind
 from features.memory import MEMORY_OF_EVERYBODY
-from features.plan_triggers import TriggerPlan, plan_triggers
+from features.plan_triggers import Given, TriggerPlan, events_of, plan_triggers
 from features.settle import Settling
+from features.trigger import fired_names
 
-LAYOUT = 3
+LAYOUT = 4
 """Of the state's bytes; a change makes older blobs unreadable, as the digest covers it."""
 
 
 class Program(NamedTuple):
     """What is taken of one type of event: words for the compiled fold, in this order.
 
-    `conditions` first (1 or 0), then the numbers of the fields `values`, then the hashes of the fields
-    `keys`. `number` is the row of the type in the plan's tables; `probes`: a trigger reads features after it.
+    `conditions` first (1 or 0), then the numbers of the fields `values`, the buckets that those of the fields
+    `buckets` are in, then the hashes of the fields `keys` and `hashed`. `number` is the row of the type in
+    the plan's tables; `given` is what triggers are given of it, None when it concerns none.
     """
 
     number: int
@@ -36,12 +38,18 @@ class Program(NamedTuple):
     values: tuple[str, ...]
     keys: tuple[str, ...]
     hashed: tuple[str, ...]
-    probes: bool
+    given: Given | None
+    buckets: tuple[str, ...] = ()
+
+    @property
+    def numbers(self) -> int:
+        """How many of the words are numbers, or buckets of them."""
+        return len(self.values) + len(self.buckets)
 
     @property
     def width(self) -> int:
         """Words of one event."""
-        return len(self.conditions) + len(self.values) + len(self.keys) + len(self.hashed)
+        return len(self.conditions) + self.numbers + len(self.keys) + len(self.hashed)
 
 
 class RowTables(NamedTuple):
@@ -72,7 +80,8 @@ class Plan(NamedTuple):
     the offer's attribute that picks its key in `match`, whose number in `tables.matches` is in `match_of`, -1
     where it is counted over everybody. Lengths of time are ms. `crowd` is the plan of what is counted over
     everybody, a plan like any other whose one "customer" is everybody in a partition of the log; its digest
-    covers nothing of customers. None when nothing is.
+    covers nothing of customers. None when nothing is. `fired` are the columns of what triggers did, how
+    often and how long ago, two a trigger.
     """
 
     name: str
@@ -87,11 +96,11 @@ class Plan(NamedTuple):
     tables: BankTables
     steps: NDArray[np.int64]
     types: NDArray[np.int64]
-    probed: NDArray[np.int64]
     limits: NDArray[np.int64]
     row_tables: RowTables
     cross_tables: RowTables
     match_of: NDArray[np.int64]
+    fired: NDArray[np.int64]
     crowd: "Plan | None" = None
 
     @property
@@ -147,32 +156,29 @@ def _compile(
     """Compile a part of the playbook; `beside` says whose events are not counted here but in `Plan.crowd`."""
     columns = {feature.name: n for features in (row, crossed) for n, feature in enumerate(features)}
     banks = banks_of(playbook._replace(aggregates=aggregates), columns)
-    triggers = plan_triggers(playbook, row)
-    relevant = sorted({bank.aggregate.event for bank in banks} | triggers.events)
+    relevant = sorted({bank.aggregate.event for bank in banks} | events_of(playbook))
+    triggers = plan_triggers(playbook, row, crossed, banks, {event: n for n, event in enumerate(relevant)})
     steps: list[tuple[int, int, int, int]] = []
     types: list[tuple[int, ...]] = []
-    probed: list[int] = []
     programs: dict[str, Program] = {}
     for event in relevant:
-        before = len(steps), len(probed)
-        probed += _probed(event, banks, row, triggers)
-        programs[event] = _program(playbook, event, banks, len(programs), steps, len(probed) > before[1])
+        before = len(steps)
+        programs[event] = _program(playbook, event, banks, len(programs), steps, triggers.given.get(event))
         program = programs[event]
-        types.append(
-            (
-                *(before[0], len(steps), before[1], len(probed)),
-                *(len(program.conditions), len(program.values), program.width),
-            )
-        )
+        types.append((before, len(steps), len(program.conditions), program.numbers, program.width))
     word = int.from_bytes(bytes.fromhex(digest), "little", signed=True)
     widest = max((program.width for program in programs.values()), default=0)
     # Ids of events are remembered of a customer: everybody's of a day would be too many.
     limits = [
         *(playbook.lateness_ms, playbook.memory_bytes, word, int(bool(beside))),
-        *(len(probed), len(triggers.columns), MOST_RECENT, widest),
+        *(MOST_RECENT, widest),
     ]
     row_columns = {feature.name: n for n, feature in enumerate(row)}
-    tables = tables_of(banks, frozenset(probed))
+    tables = tables_of(banks)
+    places = {step[0]: STEP_COLUMNS * place for place, step in enumerate(steps)}
+    triggers = triggers.with_steps(
+        [(programs[bank.aggregate.event].number, places[bank.number]) for bank in banks]
+    )
     match_of = [
         tables.matches.index(feature.match) if feature.match in tables.matches else -1 for feature in crossed
     ]
@@ -191,24 +197,12 @@ def _compile(
         tables,
         np.array(steps, dtype=np.int64).ravel(),
         np.array(types, dtype=np.int64).ravel(),
-        np.array([*probed, *triggers.columns], dtype=np.int64),
         np.array(limits, dtype=np.int64),
         row_tables,
         _row_tables(crossed, beside, cross_columns, row_columns, row_tables),
         np.array(match_of, dtype=np.int64),
+        np.array([row_columns[n] for t in playbook.triggers for n in fired_names(t.name)], dtype=np.int64),
     )
-
-
-def _probed(
-    event: str, banks: Sequence[Bank], row: Sequence[Feature], triggers: TriggerPlan
-) -> Sequence[int]:
-    """The banks whose values triggers that start with this event read."""
-    if not any(trigger.features for trigger in triggers.starts.get(event, ())):
-        return ()
-    wanted = set()
-    for column in triggers.columns:
-        wanted |= {row[column].name, *(row[column].derived or ())[:2]}
-    return [bank.number for bank in banks if wanted & {feature.name for feature in bank.features}]
 
 
 def _program(
@@ -217,33 +211,37 @@ def _program(
     banks: Sequence[Bank],
     number: int,
     steps: list[tuple[int, int, int, int]],
-    probes: bool,
+    given: Given | None,
 ) -> Program:
     names: dict[str, Kind] = event_names(playbook.contracts, event)
     mine = [bank.aggregate for bank in banks if bank.aggregate.event == event]
     conditions = list(dict.fromkeys(a.where for a in mine if a.where is not None))
     distinct = [a for a in mine if "distinct" in a.functions]
-    values = sorted({a.value for a in mine if a.value is not None and a not in distinct})
+    values = sorted({a.value for a in mine if a.value and a not in distinct and not a.histogram})
+    buckets = sorted({a.value for a in mine if a.value and a.histogram})
     keys = sorted({a.by for a in mine if a.by is not None})
     hashed = sorted({a.value for a in distinct if a.value is not None})
     words: list[tuple[str, str | None]] = [("where", text) for text in conditions]
-    words += [("value", field) for field in values] + [("key", field) for field in keys]
-    words += [("hash", field) for field in hashed]
+    words += [("value", field) for field in values] + [("bucket", field) for field in buckets]
+    words += [("key", field) for field in keys] + [("hash", field) for field in hashed]
     for bank in banks:
         aggregate = bank.aggregate
         if aggregate.event != event:
             continue
-        value = "hash" if aggregate in distinct else "value"
+        value: tuple[str, str | None] = ("hash" if aggregate in distinct else "value", aggregate.value)
+        key: tuple[str, str | None] = ("key", aggregate.by)
+        if aggregate.histogram:
+            value, key = ("value", None), ("bucket", aggregate.value)
         steps.append(
             (
                 bank.number,
                 -1 if aggregate.where is None else words.index(("where", aggregate.where)),
-                -1 if aggregate.value is None else words.index((value, aggregate.value)),
-                -1 if aggregate.by is None else words.index(("key", aggregate.by)),
+                -1 if value[1] is None else words.index(value),
+                -1 if key[1] is None else words.index(key),
             )
         )
     compiled = tuple(compile_expression(text, names) for text in conditions)
-    return Program(number, compiled, tuple(values), tuple(keys), tuple(hashed), probes)
+    return Program(number, compiled, tuple(values), tuple(keys), tuple(hashed), given, tuple(buckets))
 
 
 def _row_tables(

@@ -251,7 +251,9 @@ def whole_row(plan: Plan, state: State | None, at: int, everybody: Everybody | N
 def _read(plan: Plan, state: State, at: int, values: _Doubles) -> None:
     buf = np.frombuffer(state.blob, dtype=np.uint8)
     scratch = _scratch(plan)
-    while not read_row(*plan.tables[:4], plan.steps, plan.types, buf, at, values, *scratch, ROOM.loaded):
+    while not read_row(
+        *plan.tables[:4], plan.steps, plan.types, plan.fired, buf, at, values, *scratch, ROOM.loaded
+    ):
         ROOM.grow(FULL_CELLS)
 
 

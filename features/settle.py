@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from features.kernel.folding import fixed_size, fold_states
 from features.kernel.layout import LIMIT_MOST, LIMIT_WIDEST
+from features.kernel.trigger_layout import nothing_watched
 from features.room import ROOM, positions_for
 from features.state import held_of, middle_of
 
@@ -37,9 +38,10 @@ def settle(tables: Settling, blob: bytes) -> bytes:
     fixed = np.empty(fixed_size(len(tables.banks), 0, held, int(limits[LIMIT_WIDEST])), dtype=np.int64)
     while full := fold_states(
         tables.banks, tables.spans, no_words, no_numbers, tables.steps, tables.types,
-        no_numbers, no_words, no_numbers, no_words, limits,
+        no_numbers, limits,
         recent, starts, behind, np.array([0, len(behind)], dtype=np.int64), np.zeros(2, dtype=np.int64),
-        no_words, no_words, np.zeros(0, dtype=np.uint8), np.zeros((0, 0), dtype=np.float64),
+        no_words, no_words, np.zeros(0, dtype=np.uint8), *nothing_watched(), no_words,
+        np.zeros(1, dtype=np.int64),
         fixed, no_numbers.copy(), ROOM.loaded, ROOM.listed, ROOM.ordering, positions_for(recent, starts, 0),
         ROOM.written, ends, ROOM.settled, behind_ends,
     ):  # fmt: skip

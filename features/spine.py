@@ -6,7 +6,7 @@ folded here is folded by the one fold, so a past row is the row that would have 
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from events.envelope import Event, Tick
-from features.fold import empty, encode, fold_log
+from features.attribute_past import AttributePast
+from features.fold import encode
 from features.plan import Plan
+from features.retelling import END, Retelling, Ticks
 from features.state import State, parts_of
 
 SCHEMA = pa.schema(
@@ -30,51 +32,62 @@ SCHEMA = pa.schema(
 )
 _ROWS = 5_000
 
+Placed = tuple[int, int, Event | Tick]
+"""A record of the log: its partition, its position there, what it holds."""
+
 
 def fold_spine(
-    plan: Plan, log: Iterable[Event | Tick], spine: Sequence[tuple[str, int]]
+    plan: Plan, log: Iterable[Placed], spine: Sequence[tuple[str, int]], past: AttributePast | None = None
 ) -> Iterator[tuple[str, int, bytes]]:
     """For each (customer, instant in ms) of the spine the state of every event of the log before the instant.
 
-    The log is read once; the events of the customers asked for are kept meanwhile, as a log may hold earlier
-    events after later ones. Answers come by customer, then by instant; a pair asked for twice is answered
-    once. A customer without events has the empty state, which reads as an unseen one.
+    The log, each record with its partition and position, is read once; the events of the customers asked for
+    are kept meanwhile, as a log may hold earlier events after later ones. Its clock counts up to the instant
+    too: not past it, and not behind what the customer did from then on. Triggers are told of attributes what
+    `past` says. Answers come by customer, then by instant; a pair asked for twice is answered once. A
+    customer without events has the empty state, which reads as an unseen one.
     """
     wanted: dict[str, set[int]] = defaultdict(set)
     for customer, at in spine:
         wanted[customer].add(at)
-    events: dict[str, list[Event]] = defaultdict(list)
-    for event in log:
-        if isinstance(event, Event) and event.customer in wanted:
-            events[event.customer].append(event)
+    events: dict[str, list[tuple[int, Event]]] = defaultdict(list)
+    homes: dict[str, int] = {}
+    ticks: dict[int, Ticks] = defaultdict(Ticks)
+    for partition, position, item in log:
+        if isinstance(item, Tick):
+            ticks[partition].note(position, item.time)
+        elif item.customer in wanted:
+            homes[item.customer] = partition
+            events[item.customer].append((position, item))
     for customer in sorted(wanted):
-        yield from _instants(plan, customer, events.pop(customer, []), sorted(wanted[customer]))
+        home = homes.get(customer, 0)
+
+        def anew(customer: str = customer, home: int = home) -> Retelling:
+            return Retelling(plan, customer, home, ticks[home], past)
+
+        for at, state in _instants(anew, events.pop(customer, []), sorted(wanted[customer])):
+            yield customer, at, encode(plan, state)
 
 
 def _instants(
-    plan: Plan, customer: str, log: list[Event], instants: list[int]
-) -> Iterator[tuple[str, int, bytes]]:
+    anew: Callable[[], Retelling], log: list[tuple[int, Event]], instants: list[int]
+) -> Iterator[tuple[int, State]]:
     """One customer: fold on from instant to instant if the log is in order of time, else from the start."""
-    ordered = all(earlier.time <= later.time for earlier, later in pairwise(log))
-    state, done = empty(plan), 0
+    ordered = all(earlier.time <= later.time for (_, earlier), (_, later) in pairwise(log))
+    telling, done = anew(), 0
     for at in instants:
-        if not ordered:
-            state = _cut(plan, log, at)
+        if ordered:
+            end = bisect_left(log, at, done, key=lambda each: each[1].time)
+            known, future = log[done:end], log[end][0] if end < len(log) else END
+            done = end
         else:
-            end = bisect_left(log, at, done, key=lambda event: event.time)
-            if end > done:
-                fold_log(plan, state, log[done:end], 0, range(done, end))
-                done = end
-        yield customer, at, encode(plan, state)
-
-
-def _cut(plan: Plan, log: list[Event], at: int) -> State:
-    """The state of the log's events before the instant, in the log's order."""
-    state = empty(plan)
-    places = [place for place, event in enumerate(log) if event.time < at]
-    if places:
-        fold_log(plan, state, [log[place] for place in places], 0, places)
-    return state
+            telling = anew()
+            known = [each for each in log if each[1].time < at]
+            future = next((position for position, event in log if event.time >= at), END)
+        telling.read(known)
+        for _ in telling.looks(future, at):
+            pass
+        yield at, telling.state
 
 
 def write_spine(path: Path, rows: Iterable[tuple[str, int, bytes]]) -> int:

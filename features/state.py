@@ -7,9 +7,7 @@ the others came to. The same log gives the same bytes; settled, so do the same e
 """
 
 import struct
-from typing import Any
 
-import msgspec
 import numpy as np
 
 from events.faults import Refusal
@@ -43,12 +41,12 @@ class State:
 
     `recent`: the head, positions, ids, the newest events as they came, and the memory of triggers. `settled`:
     the cells of what came before. `newest`: time of its newest event, ms, -1 when none. `applied`: for each
-    partition of the log the last position folded in. `memory`: what the triggers remember; changes of it are
-    kept by `seal`. `degree`: how far tiles were coarsened beyond what was declared, to keep within the bound.
-    `flags`: what else was let go (see `features.kernel.settled`).
+    partition of the log the last position folded in. `memory`: what the triggers remember, in bytes.
+    `degree`: how far tiles were coarsened beyond what was declared, to keep within the bound. `flags`: what
+    else was let go (see `features.kernel.settled`).
     """
 
-    __slots__ = ("_memory", "_packed", "digest", "newest", "recent", "settled")
+    __slots__ = ("digest", "newest", "recent", "settled")
 
     def __init__(self, blob: bytes) -> None:
         middle = middle_of(blob)
@@ -59,8 +57,6 @@ class State:
         self.recent, self.settled = recent, settled
         self.digest = recent[16:24].hex()
         self.newest: int = int.from_bytes(recent[24:32], "little", signed=True)
-        self._memory: dict[str, list[Any]] | None = None
-        self._packed = b""
 
     @property
     def blob(self) -> bytes:
@@ -90,27 +86,30 @@ class State:
         return self.recent[head.FLAGS]
 
     @property
-    def memory(self) -> dict[str, list[Any]]:
-        """What the triggers remember; may be changed, and is kept with `seal`."""
-        if self._memory is None:
-            (length,) = struct.unpack_from("<I", self.recent, head.MEMORY)
-            self._packed = self.recent[len(self.recent) - length :] if length else b""
-            self._memory = _decode(self._packed) if length else {}
-        return self._memory
+    def memory(self) -> bytes:
+        """What the triggers remember (see `features.remembered`)."""
+        return memory_of(self.recent)
 
-    def seal(self) -> bytes:
-        """The bytes of both parts, with what the triggers remember now."""
-        if self._memory is not None:
-            names = sorted(self._memory)
-            packed = _encode({name: self._memory[name] for name in names}) if names else b""
-            if packed != self._packed:
-                body = bytearray(self.recent[: len(self.recent) - len(self._packed)] + packed)
-                struct.pack_into("<I", body, head.MEMORY, len(packed))
-                struct.pack_into("<I", body, head.LENGTH, len(body))
-                bytes_of = np.frombuffer(body, dtype=np.uint8)
-                struct.pack_into("<q", body, head.CHECK, checksum(bytes_of, head.DIGEST, len(body)))
-                self.recent, self._packed = bytes(body), packed
-        return self.blob
+    def remember(self, memory: bytes) -> None:
+        """Have the triggers remember this."""
+        self.recent = with_memory(self.recent, memory)
+
+
+def memory_of(recent: bytes) -> bytes:
+    """What the triggers remember in a recent part."""
+    (length,) = struct.unpack_from("<I", recent, head.MEMORY)
+    return recent[len(recent) - length :] if length else b""
+
+
+def with_memory(recent: bytes, memory: bytes) -> bytes:
+    """A recent part in which the triggers remember this."""
+    (length,) = struct.unpack_from("<I", recent, head.MEMORY)
+    body = bytearray(recent[: len(recent) - length] + memory)
+    struct.pack_into("<I", body, head.MEMORY, len(memory))
+    struct.pack_into("<I", body, head.LENGTH, len(body))
+    bytes_of = np.frombuffer(body, dtype=np.uint8)
+    struct.pack_into("<q", body, head.CHECK, checksum(bytes_of, head.DIGEST, len(body)))
+    return bytes(body)
 
 
 def middle_of(blob: bytes) -> int:
@@ -145,7 +144,3 @@ def open_state(blob: bytes, digest: str) -> State:
     if state.digest != digest:
         raise UnknownPlan(state.digest, digest)
     return state
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(dict[str, list[Any]]).decode

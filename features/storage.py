@@ -15,6 +15,8 @@ import numpy as np
 
 from features.bank import FINENESS, Bank
 from features.kernel import layout as at
+from features.kernel.buckets import GAMMA
+from features.kernel.layout import LIMIT_DIGEST
 from features.plan import LAYOUT, Plan
 from features.settle import Settling
 
@@ -36,9 +38,11 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 class Storage(msgspec.Struct, frozen=True):
-    """What the states of one plan hold: aggregates in the order of their numbers, triggers by name.
+    """What the states of one plan hold: aggregates in the order of their numbers, and what is remembered.
 
-    `layout` is the version of the bytes; `triggers` digests what each remembers; `tables` are those of
+    `remembered` are the names of the entries that triggers remember, in the order of their numbers:
+    triggers, then what is remembered of events that answer.
+    `layout` is the version of the bytes; `triggers` digests each of them; `tables` are those of
     `features.settle.Settling`, by which recent events become cells.
     """
 
@@ -46,12 +50,19 @@ class Storage(msgspec.Struct, frozen=True):
     layout: int
     stored: tuple[Stored, ...]
     triggers: dict[str, str]
+    remembered: tuple[str, ...]
     tables: tuple[tuple[int, ...], ...]
 
     @property
     def settling(self) -> Settling:
         """The tables by which states of this plan are settled."""
         return Settling(*(np.array(table, dtype=np.int64) for table in self.tables))
+
+    @property
+    def cells(self) -> tuple[object, ...]:
+        """Equal for plans whose states differ in what triggers remember alone, and in their digest."""
+        *tables, limits = self.tables
+        return (self.stored, tables, limits[:LIMIT_DIGEST], limits[LIMIT_DIGEST + 1 :])
 
     @property
     def keys(self) -> dict[str, int]:
@@ -80,8 +91,10 @@ def _storage_of(plan: Plan) -> Storage:
         unique = key if seen[key] == 1 else f"{key}.{seen[key]}"
         stored.append(Stored(unique, bank.keyed, bank.aggregate.name))
     triggers = {each.name: _digest(repr(each._replace(meaning=""))) for each in plan.playbook.triggers}
+    triggers |= dict.fromkeys(plan.triggers.watches, "")
+    remembered = tuple(triggers)
     tables = tuple(tuple(table.tolist()) for table in plan.settling)
-    return Storage(plan.digest, LAYOUT, tuple(stored), triggers, tables)
+    return Storage(plan.digest, LAYOUT, tuple(stored), triggers, remembered, tables)
 
 
 def pack(storage: Storage) -> bytes:
@@ -106,6 +119,8 @@ def _definition(plan: Plan, bank: Bank) -> Any:
     row = plan.tables.banks[bank.number * at.BANK_COLUMNS : (bank.number + 1) * at.BANK_COLUMNS]
     shape = [int(each) for each in np.take(row, _SHAPE)]
     question = [aggregate.event, aggregate.value, aggregate.where, aggregate.by, aggregate.of]
+    if aggregate.histogram:
+        question.append(f"in buckets of {GAMMA}")
     return [FINENESS, question, spoken, aggregate.windows, aggregate.half_lives, shape]
 
 

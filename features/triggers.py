@@ -1,36 +1,37 @@
-"""When to act without being asked: a pure machine over the events of one customer in log order.
+"""When to act without being asked: what came of the events of one customer in log order, told to the world.
 
-Three kinds. *Something happened*: each event `on`, if `when` (of the event alone) is true. *Something
-became true*: `when` reads features, and fires as it turns from false to true, looked at after each event
-`on`. *Something did not happen*: `on` starts a wait; an event `unless` within the time ends it; `wake`
-fires it once the log has been read past its end and `patience` more. All memory is in the state; it is no
-part of the fold's monoid: it follows the order of the log, whatever the batches.
+Compiled code decides, at events and as the log's clock goes on (see `features.kernel.firing` and
+`features.kernel.clock`); here its decisions become `Fired`. All memory is in the state. It is no part of the
+fold's monoid: it follows the order of the log, whatever the batches.
 """
 
 import hashlib
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
 
 from events.envelope import Event
-from features.fold import fold_log
-from features.kernel.folding import FOLDED
+from features.fold import FoldedParts, fold_log, look_parts
+from features.given import Attributes
+from features.hits import Hit
+from features.kernel import trigger_layout as at
+from features.kernel.remembering import NEVER
 from features.plan import Plan
-from features.plan_triggers import CompiledTrigger
-from features.row import whole_row
-from features.state import State
+from features.plan_triggers import EVENT, CompiledTrigger
+from features.remembered import Wait, waits_of, with_details, without_details
+from features.state import State, memory_of, with_memory
 
-# A trigger's memory is a list: whether the condition was true, when it last fired (ms), what it waits for
-# ([due, end, cause, time, key, payload, customer] in order), and events that end one ([time, key] in order).
-_TRUE, _FIRED, _WAITS, _SEEN = range(4)
-
-MAX_WAITS = 64
-"""Waits of one trigger for one customer; past these the oldest is given up, so that a state stays small."""
+TIME: Final = "time"
+"""The cause of a firing that no event but time alone brought about."""
 
 
 class Fired(NamedTuple):
     """A trigger fired: `instance` is the same however often the log is read; `time` (ms) is event time.
 
-    `cause` is the id of the event behind it; `payload` its fields, and the features the condition read.
+    `cause` is the id of the event behind it; `payload` what it carries. With `superseded_by`, the id of a
+    late event, it says instead that the firing of this instance would not have been, had that been read in
+    time; that event is then its cause, too.
     """
 
     trigger: str
@@ -39,178 +40,198 @@ class Fired(NamedTuple):
     time: int
     cause: str
     payload: dict[str, Any]
-
-
-def advance(
-    plan: Plan,
-    state: State,
-    event: Event,
-    newest: int | None = None,
-    values: Sequence[float] | None = None,
-) -> list[Fired]:
-    """What the event fires; call it once for each event that `fold` answered FOLDED, in log order.
-
-    `newest` (ms) is the state's newest time, and `values` are the features of `plan.triggers.columns`, just
-    after the event; both are read off the state when not given, which then must not hold later events.
-    """
-    fired = []
-    newest = state.newest if newest is None else newest
-    for each in plan.triggers.ends.get(event.type, ()):
-        _end(plan, state, each, event, newest)
-    for each in plan.triggers.starts.get(event.type, ()):
-        if each.features and values is None:
-            # Just after the newest event, which therefore counts.
-            values = whole_row(plan, state, newest + 1)[list(plan.triggers.columns)].tolist()
-        env = _Env(each, values or (), event)
-        truth = each.condition is None or each.condition.test(env)
-        if not truth and each.trigger.name not in state.memory:
-            continue  # what says nothing is not kept, so that such events need not be looked at
-        memory = _memory(state, each)
-        was, memory[_TRUE] = memory[_TRUE], truth and each.edge
-        if not truth or (each.edge and was):
-            continue
-        payload = _payload(each, event) | env.features()
-        if each.trigger.unless is not None:
-            _wait(each, memory, event, payload)
-        else:
-            fired += _fire(each, memory, event.customer, event.id, event.time, event.time, payload)
-    return fired
+    superseded_by: str | None = None
 
 
 def act(
-    plan: Plan, state: State, events: Sequence[Event], partition: int, positions: Sequence[int]
+    plan: Plan,
+    state: State,
+    events: Sequence[Event],
+    partition: int,
+    positions: Sequence[int],
+    attributes: Attributes | None = None,
 ) -> list[Fired]:
-    """Fold a piece of one customer's log into the state, in place, and answer what it fires."""
-    newest = state.newest
-    folded = fold_log(plan, state, events, partition, positions)
-    fired: list[Fired] = []
-    for event, fate, row in zip(events, folded.fates.tolist(), folded.probe_rows.tolist(), strict=True):
-        if fate == FOLDED:
-            newest = max(newest, event.time)
-            fired += advance(plan, state, event, newest, folded.probes[row].tolist() if row >= 0 else ())
-    return fired
+    """Fold a piece of one customer's log into the state, in place, and answer what it fires.
+
+    `attributes` are those that conditions read, a value for each event.
+    """
+    folded = fold_log(plan, state, events, partition, positions, attributes)
+    hits = folded.hits.every()
+    fired, memory = told(plan, state.memory, hits, events.__getitem__, attributes or {})
+    if memory is not None:
+        state.remember(memory)
+    return [one for _, one in fired]
 
 
-def wake(plan: Plan, state: State, watermark: int) -> list[Fired]:
-    """The waits that have ended unanswered: the log has been read up to `watermark` (ms)."""
-    due = []
-    for number, each in enumerate(plan.triggers.triggers):
-        memory = state.memory.get(each.trigger.name)
-        if memory is None or each.trigger.unless is None:
-            continue
-        ready = [wait for wait in memory[_WAITS] if wait[0] <= watermark]
-        if ready:
-            memory[_WAITS] = [wait for wait in memory[_WAITS] if wait[0] > watermark]
-            due += [(wait[1], number, wait) for wait in ready]
-    fired = []
-    for end, number, (_, _, cause, time, _, payload, customer) in sorted(
-        due, key=lambda each: (*each[:2], each[2][2])
-    ):
-        each = plan.triggers.triggers[number]
-        fired += _fire(each, state.memory[each.trigger.name], customer, cause, time, end, payload)
-    return fired
+def told(
+    plan: Plan,
+    memory: bytes,
+    hits: Sequence[Hit],
+    event_of: Callable[[int], Event],
+    attributes: Attributes,
+) -> tuple[list[tuple[int, Fired]], bytes | None]:
+    """What the hits of one customer fire, each with the place of its event, and what triggers remember then;
+    None for what they did.
+
+    `event_of` answers the event of a hit, `attributes` are those of every event of the batch.
+    """
+    fired: list[tuple[int, Fired]] = []
+    details: dict[tuple[int, int], list[Any]] = {}
+    changed = False
+    for hit in hits:
+        each = plan.triggers.triggers[hit.trigger]
+        if hit.sort == at.FIRED:
+            event = event_of(hit.event)
+            payload = _payload(plan, each, event, hit, attributes)
+            one = _fired(each, event.customer, hit.time, hit.began, hit.mark, event.id, payload)
+            fired.append((hit.event, one))
+        elif hit.sort == at.SUPERSEDED:
+            event = event_of(hit.event)
+            one = _fired(each, event.customer, hit.time, hit.began, hit.mark, event.id, {})
+            fired.append((hit.event, one._replace(superseded_by=event.id)))
+        elif hit.sort == at.STARTED:
+            event = event_of(hit.event)
+            payload = _payload(plan, each, event, hit, attributes)
+            # Beside the waits that compiled code has noted; what is over by now is left out as it is packed.
+            details[hit.trigger, hit.mark] = [event.id, payload, event.customer]
+            changed = True
+        elif hit.sort in (at.ENDED, at.GIVEN_UP):
+            changed = changed or hit.began >= 0  # a look that was armed has none
+    return fired, with_details(memory, details) if changed else None
 
 
-def next_wake(state: State) -> int | None:
+class Woken(NamedTuple):
+    """What looks came to: what fired, customer by customer; their new recent parts; when (ms) each is to be
+    looked at next, None: not at all; and every hit, `event` being the place of the customer."""
+
+    fired: list[Fired]
+    recents: list[bytes]
+    dues: list[int | None]
+    hits: list[Hit]
+
+
+def wake_all(
+    plan: Plan,
+    customers: Sequence[str],
+    recents: Sequence[bytes],
+    settled: Sequence[bytes],
+    watermark: int,
+    attributes: Attributes | None = None,
+    verbose: bool = False,
+) -> Woken:
+    """The waits that are over: the log has been read up to `watermark` (ms).
+
+    `attributes` are those that conditions read, a value for each customer; `verbose`: hits say, too, why
+    nothing fired.
+    """
+    looked = look_parts(plan, recents, settled, watermark, attributes, verbose)
+    hits, fired, after = looked.hits.every(), list[Fired](), looked.recents
+    for whose, some in groupby(hits, key=attrgetter("event")):
+        mine = list(some)
+        details: dict[tuple[int, int], list[Any]] = {}
+        if over := {(hit.trigger, hit.mark) for hit in mine if hit.began >= 0}:
+            details, memory = without_details(memory_of(recents[whose]), memory_of(after[whose]), over)
+            after[whose] = with_memory(after[whose], memory)
+        for hit in mine:
+            if hit.sort != at.FIRED:
+                continue
+            each = plan.triggers.triggers[hit.trigger]
+            cause, payload, customer = details.get((hit.trigger, hit.mark), ["", {}, customers[whose]])
+            if hit.began < 0:
+                known = {name: values[whose] for name, values in (attributes or {}).items()}
+                cause, payload = TIME, _payload_of_time(each, hit, known)
+            began = hit.time if hit.began < 0 else hit.began
+            fired.append(_fired(each, customer, hit.time, began, hit.mark, cause, payload))
+    return Woken(fired, after, [None if due == NEVER else due for due in looked.dues.tolist()], hits)
+
+
+def wake(
+    plan: Plan,
+    state: State,
+    watermark: int,
+    attributes: Mapping[str, Any] | None = None,
+    customer: str = "",
+    tell: Callable[[Wait, int], None] | None = None,
+) -> list[Fired]:
+    """`wake_all` of one customer, in place.
+
+    `tell` is told of each wait what it came to: `FIRED`, or why not, as a fold's hits say it.
+    """
+    known = {name: [value] for name, value in (attributes or {}).items()}
+    woken = wake_all(plan, [customer], [state.recent], [state.settled], watermark, known, tell is not None)
+    state.become(woken.recents[0], state.settled)
+    if tell is None:
+        return woken.fired
+    for hit in woken.hits:
+        tell(Wait(hit.time, hit.trigger, hit.began, hit.mark, 0), hit.sort)
+    return woken.fired
+
+
+def overflowed(hits: Sequence[Hit]) -> int:
+    """How many waits were given up, past the bound on those of a customer."""
+    return sum(hit.sort == at.GIVEN_UP for hit in hits)
+
+
+def next_wake(plan: Plan, state: State) -> int | None:
     """The earliest watermark (ms) at which `wake` has something to look at; None when nothing waits."""
-    earliest: int | None = None
-    for memory in state.memory.values():
-        waits = memory[_WAITS]
-        if waits and (earliest is None or waits[0][0] < earliest):
-            earliest = waits[0][0]
-    return earliest
+    triggers = plan.triggers.triggers
+    waits = waits_of(state.memory)
+    return min((wait.end + triggers[wait.trigger].trigger.patience_ms for wait in waits), default=None)
 
 
-def _memory(state: State, each: CompiledTrigger) -> list[Any]:
-    memories = state.memory
-    memory = memories.get(each.trigger.name)
-    if memory is None:
-        memory = memories[each.trigger.name] = [False, -1, [], []]
-    return memory
+def due_of(folded: FoldedParts, whose: int, before: int | None) -> int | None:
+    """The same as a fold answered it; `before` where nothing has changed."""
+    due = int(folded.dues[whose])
+    return before if due < 0 else None if due == NEVER else due
 
 
-class _Env:
-    """Names of a condition: `event.<field>`, and features."""
-
-    __slots__ = ("_event", "_features", "_values")
-
-    def __init__(self, each: CompiledTrigger, values: Sequence[float], event: Event) -> None:
-        self._features, self._values, self._event = each.features, values, event
-
-    def get(self, name: str, /) -> Any:
-        place = self._features.get(name)
-        if place is None:
-            return self._event.fields.get(name.removeprefix("event."))
-        return self._values[place]
-
-    def features(self) -> dict[str, float]:
-        """Every feature of the condition."""
-        return {name: self._values[place] for name, place in self._features.items()}
+def _payload_of_time(each: CompiledTrigger, hit: Hit, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """What a firing that time alone brought about carries: no event is at hand."""
+    read = _read(each, hit)
+    if each.payload is None:
+        return {name: value for name, value in read.items() if "[" not in name}
+    env = {**attributes, **read}
+    return {name: _known(expression.one(env)) for name, expression in each.payload}
 
 
-def _payload(each: CompiledTrigger, event: Event) -> dict[str, Any]:
-    payload: dict[str, Any] = {}
+def _payload(
+    plan: Plan, each: CompiledTrigger, event: Event, hit: Hit, attributes: Attributes
+) -> dict[str, Any]:
+    read = _read(each, hit)
+    if each.payload is None:
+        return _fields(plan, event) | read
+    env: dict[str, Any] = {EVENT + name: value for name, value in event.fields.items()} | read
+    env |= {name: values[hit.event] for name, values in attributes.items()}
+    return {name: _known(expression.one(env)) for name, expression in each.payload}
+
+
+def _read(each: CompiledTrigger, hit: Hit) -> dict[str, Any]:
+    return {name: _known(value) for name, value in zip(each.told, hit.told[: len(each.told)], strict=True)}
+
+
+def _known(value: Any) -> Any:
+    return None if value is None or value != value else value
+
+
+def _fields(plan: Plan, event: Event) -> dict[str, Any]:
+    """The event's fields as people write them: decimals are kept as whole ten-thousandths."""
+    kinds = plan.playbook.contracts.types[event.type].fields
+    fields: dict[str, Any] = {}
     for name, value in event.fields.items():
-        scale = each.scales.get(name, 1)
-        payload[name] = value / scale if scale > 1 and isinstance(value, int) else value
-    return payload
+        decimal = kinds.get(name, "").removesuffix("?") == "decimal"
+        fields[name] = value / 10_000 if decimal and isinstance(value, int) else value
+    return fields
 
 
-def _fire(
+def _fired(
     each: CompiledTrigger,
-    memory: list[Any],
     customer: str,
-    cause: str,
-    began: int,
     time: int,
+    began: int,
+    mark: int,
+    cause: str,
     payload: dict[str, Any],
-) -> list[Fired]:
-    """Fire, unless the trigger has fired within its cooldown of event time."""
-    last, cooldown = memory[_FIRED], each.trigger.cooldown_ms
-    if last >= 0 and cooldown and time < last + cooldown:
-        return []
-    memory[_FIRED] = max(last, time)
-    name = each.trigger.name
-    seed = f"{name}\0{customer}\0{each.trigger.on}\0{cause}\0{began}".encode()
-    return [Fired(name, hashlib.blake2b(seed, digest_size=12).hexdigest(), customer, time, cause, payload)]
-
-
-def _key(fields: tuple[str, ...], event: Event) -> list[Any]:
-    return [event.fields.get(field) for field in fields]
-
-
-def _wait(each: CompiledTrigger, memory: list[Any], event: Event, payload: dict[str, Any]) -> None:
-    unless = each.trigger.unless
-    assert unless is not None
-    key, end = _key(unless.same, event), event.time + unless.within_ms
-    if any(event.time <= time <= end and key == other for time, other in memory[_SEEN]):
-        return
-    memory[_WAITS].append(
-        [end + each.trigger.patience_ms, end, event.id, event.time, key, payload, event.customer]
-    )
-    memory[_WAITS].sort(key=lambda wait: (wait[0], wait[2]))
-    del memory[_WAITS][:-MAX_WAITS]
-
-
-def _end(plan: Plan, state: State, each: CompiledTrigger, event: Event, newest: int) -> None:
-    """An event that must not happen did: end the waits it answers; remember it for starts that come late."""
-    unless = each.trigger.unless
-    assert unless is not None
-    memory, key = _memory(state, each), _key(unless.same, event)
-    if memory[_WAITS]:
-        memory[_WAITS] = [w for w in memory[_WAITS] if not (w[3] <= event.time <= w[1] and w[4] == key)]
-    oldest, seen = newest - plan.lateness_ms, memory[_SEEN]
-    if seen and seen[0][0] < oldest:
-        seen = memory[_SEEN] = [each for each in seen if each[0] >= oldest]
-    if not seen or seen[-1][0] < event.time:  # as most do, they come in order
-        if (
-            len(seen) > 1
-            and seen[-1][1] == key == seen[-2][1]
-            and event.time <= seen[-2][0] + unless.within_ms
-        ):
-            # A late start that the last one ends is ended by this one too, or by the one before.
-            seen.pop()
-        seen.append([event.time, key])
-    elif [event.time, key] not in seen:
-        seen.append([event.time, key])
-        seen.sort(key=lambda each: (each[0], str(each[1])))
+) -> Fired:
+    seed = f"{each.trigger.name}\0{customer}\0{mark}\0{began}".encode()
+    instance = hashlib.blake2b(seed, digest_size=12).hexdigest()
+    return Fired(each.trigger.name, instance, customer, time, cause, payload)

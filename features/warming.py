@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.bank import FINENESS
+from features.declare import features_of
 from features.feature import Feature, stored
 from features.plan import Plan
 from features.row import Floats, Value
@@ -142,12 +143,7 @@ def mask_of(plan: Plan, record: Record, partitions: int, held: Storage | None = 
 
     What such a state does not hold is missing, unless it has been backfilled since.
     """
-    keys = [each.key for each in storage_of(plan).stored]
-    absent: Collection[str] = () if held is None else set(keys) - set(held.keys)
-    from_when: dict[str, int] = {}
-    for bank, key in zip(plan.banks, keys, strict=True):
-        for feature in stored(bank.aggregate):
-            from_when[feature.name] = _known_from(key, feature, record, partitions, key in absent)
+    from_when = _from_when(plan, record, partitions, held)
 
     def of(features: Sequence[Feature]) -> NDArray[np.int64]:
         return np.array([_from(feature, from_when) for feature in features], dtype=np.int64)
@@ -155,6 +151,30 @@ def mask_of(plan: Plan, record: Record, partitions: int, held: Storage | None = 
     row, cross = of(plan.customer_features), of(plan.cross_features)
     every = (*plan.customer_features, *plan.cross_features)
     return Mask(row, cross, frozenset(each.name for each in every if _from(each, from_when) > 0))
+
+
+def quiet_until(plan: Plan, record: Record, partitions: int) -> dict[str, int]:
+    """Of each trigger that reads what is warming the instant (ms) before which it must not fire: what it
+    reads is missing until then, hence unknown."""
+    from_when = _from_when(plan, record, partitions, None)
+    row, crossed = features_of(plan.playbook)
+    known = {each.name: _from(each, from_when) for each in (*row, *crossed)}
+    quiet = {
+        each.trigger.name: max((known.get(name, 0) for name in each.reads), default=0)
+        for each in plan.triggers.triggers
+    }
+    return {name: until for name, until in quiet.items() if until > 0}
+
+
+def _from_when(plan: Plan, record: Record, partitions: int, held: Storage | None) -> dict[str, int]:
+    """From which instant (ms) on each stored number may be read."""
+    keys = [each.key for each in storage_of(plan).stored]
+    absent: Collection[str] = () if held is None else set(keys) - set(held.keys)
+    return {
+        feature.name: _known_from(key, feature, record, partitions, key in absent)
+        for bank, key in zip(plan.banks, keys, strict=True)
+        for feature in stored(bank.aggregate)
+    }
 
 
 def _from(feature: Feature, from_when: Mapping[str, int]) -> int:

@@ -18,12 +18,14 @@ from features.declare_fields import event_names
 from features.duration import DAY
 from features.everybody import fold_everybody, late_of
 from features.expression import compile_expression
-from features.feature import SHARED, Aggregate, Feature, stored
+from features.feature import PERCENTILES, SHARED, Aggregate, Feature, stored
 from features.fold import FATES, Fate, State, empty, fold, fold_batch, merge
+from features.kernel.buckets import buckets_of, middle_of
 from features.kernel.recent import DEGREE
 from features.let_go import LetGo, let_go
 from features.plan import Plan, compile_plan
 from features.row import Everybody, cross, read_everybody, row
+from features.trigger import FIRED_COUNT, FIRED_SINCE
 
 CLOSE = 2e-6
 """Relative difference at which a sum of contributions is the row's float32."""
@@ -134,6 +136,11 @@ def why(
     Errors: `CannotSay` for an unknown feature, or a family without key.
     """
     feature = feature_named(plan, name)
+    if feature.function in (FIRED_COUNT, FIRED_SINCE):
+        raise CannotSay(
+            f"{name}: expected a feature counted of events, found what a trigger did; "
+            f"python -m kairos trigger try {feature.aggregate} --customer ... says when it fired, and why not"
+        )
     if feature.match is not None and key is None:
         raise CannotSay(f"{name}: expected an offer, as its {feature.match} picks the key; give --offer")
     known = [each for each in log if each[2].time < at]
@@ -320,6 +327,13 @@ def _parts(
             newest = {event.fields[str(aggregate.value)]: place for place, event in enumerate(events)}
             parts = [float(place in newest.values()) for place in range(len(events))]
             return parts, float(len(newest))
+        case percentile if percentile in PERCENTILES:
+            raw = np.array([event.fields[str(aggregate.value)] for event in events], dtype=np.int64)
+            rank = -(-int(percentile[1:]) * len(events) // 100)
+            chosen = int(np.argsort(raw, kind="stable")[rank - 1])
+            # What a row has is the middle of the bucket that this value is in.
+            scale = raw[chosen] / values[chosen] if values[chosen] else 1.0
+            number = middle_of(int(buckets_of(raw)[chosen]), 0) / scale
         case "min" | "max":
             chosen = values.index((min if feature.function == "min" else max)(values))
             number = values[chosen]

@@ -33,7 +33,7 @@ def up(settings: Settings, args: argparse.Namespace) -> int:
     """Run the whole stack on this machine until Ctrl-C; a second start goes on where it stopped."""
     from kairos.up import run
 
-    return run(settings, kafka=args.bus == "kafka")
+    return run(settings, kafka=args.bus == "kafka", simulate=args.simulate, pace_s=args.pace)
 
 
 def demo(settings: Settings, args: argparse.Namespace) -> int:
@@ -134,6 +134,26 @@ def why_value(settings: Settings, args: argparse.Namespace) -> int:
     )
 
 
+def trigger(settings: Settings, args: argparse.Namespace) -> int:
+    """Triggers over the past: `try` one on a customer's log, `stats` counts how often each would fire."""
+    past = {"file": args.log, "simulate": args.simulate, "days": args.days, "as_json": args.json}
+    if args.action == "try":
+        from kairos.trigger_try import run as try_one
+
+        return try_one(
+            settings,
+            args.name,
+            customer=args.customer,
+            folder=args.playbook,
+            since=args.since,
+            until=args.until,
+            **past,
+        )
+    from kairos.trigger_stats import run
+
+    return run(settings, args.folder or settings.playbook, **past)
+
+
 def parity(settings: Settings, args: argparse.Namespace) -> int:
     """Recompute a sample of served rows and states from the log and publish each feature's mismatch."""
     stop = _stop_on_signal()
@@ -217,7 +237,18 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--folder", type=Path, default=Path("var/demo"), help="where the report goes")
     sub.add_argument("--keep", action="store_true", help="then keep the stack up until Ctrl-C")
     choose_bus(sub)
-    choose_bus(add(up))
+    sub = add(up)
+    sub.add_argument(
+        "--simulate", type=_positive, metavar="N", help="feed the events of N simulated customers (superapp)"
+    )
+    sub.add_argument(
+        "--pace",
+        type=_positive,
+        default=20,
+        metavar="S",
+        help="seconds that a simulated day takes (default 20)",
+    )
+    choose_bus(sub)
     add(intake)
     sub = add(behaviour)
     sub.add_argument("--worker", type=_worker, default="0/1", metavar="I/N", help="share the partitions")
@@ -246,6 +277,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--at", metavar="TIME", help="an RFC 3339 instant or ms (default: as far as the log is)")
     sub.add_argument("--offer", metavar="KEY", help="an offer's id, or the key of a family itself")
     sub.add_argument("--json", action="store_true", help="print everything as JSON")
+    _add_triggers(add(trigger))
     sub = add(parity)
     sub.add_argument("--sample", type=_positive, default=300, metavar="N", help="rows and states to compare")
     sub.add_argument(
@@ -266,6 +298,41 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--only", metavar="NAME", help="one mutant, or a pattern such as 'push-*'")
     _add_benches(add(bench))
     return parser
+
+
+def _add_triggers(sub: argparse.ArgumentParser) -> None:
+    kinds = sub.add_subparsers(dest="action", metavar="WHAT", required=True)
+
+    def past(each: argparse.ArgumentParser) -> None:
+        where = each.add_mutually_exclusive_group()
+        where.add_argument(
+            "--log", type=Path, metavar="FILE", help="CloudEvents as domains publish them, one a line"
+        )
+        where.add_argument(
+            "--simulate", type=_positive, metavar="N", help="the events of N simulated customers (superapp)"
+        )
+        each.add_argument(
+            "--days", type=_positive, default=60, metavar="D", help="days to simulate (default 60)"
+        )
+        each.add_argument("--json", action="store_true", help="print everything as JSON")
+
+    line = "Replay one customer's log: when the trigger would have fired, and why not otherwise."
+    each = kinds.add_parser("try", help=line, description=f"{line} Left out, --log is the running stack's.")
+    each.add_argument("name", help="name of the trigger")
+    each.add_argument("--customer", required=True, metavar="ID", help="a minted id, or kind:value")
+    each.add_argument("--playbook", type=Path, metavar="FOLDER", help="a playbook that is not live yet")
+    each.add_argument(
+        "--from",
+        dest="since",
+        metavar="TIME",
+        help="from this date or instant on: 2026-12-01T09:30:00Z",
+    )
+    each.add_argument("--to", dest="until", metavar="TIME", help="read the log up to then")
+    past(each)
+    line = "Count how often each trigger of a playbook would have fired, per day."
+    each = kinds.add_parser("stats", help=line, description=f"{line} Left out, --log is the running stack's.")
+    each.add_argument("folder", metavar="PLAYBOOK", type=Path, nargs="?", help="folder of the playbook")
+    past(each)
 
 
 def _add_benches(sub: argparse.ArgumentParser) -> None:
@@ -312,6 +379,18 @@ def _add_benches(sub: argparse.ArgumentParser) -> None:
         rate=(10_000, "events a second, where the machine keeps up"),
         seconds=(20, "seconds of looking, for rows and for decisions each"),
         customers=(20_000, "customers whose events flow"),
+    )
+    kind(
+        "triggers",
+        "What triggers cost on top of the fold, and how soon one that fired is told (the wide playbook).",
+        features=(1_000, "features at most, of those the playbook has"),
+        triggers=(1_000, "triggers drawn for it"),
+        customers=(20_000, "customers, all of them known before"),
+        events=(40_000, "events measured"),
+        history=(10, "events in each customer's past, at the mean"),
+        batch=(2_000, "events at once"),
+        rate=(1_000, "events a second while triggers are waited for, where the machine keeps up"),
+        seconds=(20, "seconds of waiting for triggers"),
     )
 
 

@@ -173,7 +173,8 @@ class Pace:
         self._console = console
         self._said = time.monotonic() + QUIET_S - SAY_EVERY_S
         self._status = console.status("")
-        self._shown = False
+        self._shown = self._spoken = False
+        self._unsaid = ""
 
     def __enter__(self) -> "Pace":
         return self
@@ -181,14 +182,19 @@ class Pace:
     def __exit__(self, *raised: object) -> None:
         if self._shown:
             self._status.stop()
+        elif self._spoken and self._unsaid:
+            self._console.print(self._unsaid)  # where lines stay, the last must not be one from half way
 
     def tell(self, text: str) -> None:
         """Say it, if it is time to."""
+        self._unsaid = text
         if time.monotonic() - self._said < (0.2 if self._shown else SAY_EVERY_S):
             return
         self._said = time.monotonic()
+        self._unsaid = ""
         if not self._console.is_terminal:
             self._console.print(text)
+            self._spoken = True
             return
         self._status.update(text)
         if not self._shown:

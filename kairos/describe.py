@@ -109,6 +109,8 @@ def _head(console: Console, source: Aggregate | AttributeTable | None) -> None:
 
 
 def _keyed(source: Aggregate) -> str:
+    if source.histogram:
+        return f", up to {source.keys} buckets of 2.5 %"
     if source.by is None:
         return f", up to {source.keys} values exactly" if "distinct" in source.functions else ""
     picked = "the offer's id" if source.match == "offer" else f"the offer's {source.match}"

@@ -27,7 +27,8 @@ def check(folder: Path, table: Path | None) -> int:
     Console(highlight=False).print(
         f"{plan.name}: {len(row)} features of a customer, {len(plan.cross_features)} of a "
         f"customer and an offer, {len(plan.playbook.triggers)} triggers, "
-        f"{len(offers.placements)} placements; no faults"
+        f"{len(offers.placements)} placements; no faults",
+        soft_wrap=True,
     )
     return 0
 

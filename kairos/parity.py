@@ -21,8 +21,9 @@ from features.declare import load as load_playbook
 from features.everybody_store import read_kept
 from features.feast_store import RedisStateStore
 from features.plan import compile_plan
+from kairos.history import everything
 from kairos.settings import Settings
-from kairos.verify import Parity, everything, parity
+from kairos.verify import Parity, parity
 from models import catalogue as offers
 from models.record import DecisionRecord, unpack
 from stream.swap import read_record

@@ -6,7 +6,7 @@ from events.bus import Bus
 from events.codec import decode
 from events.envelope import DECISION, OUTCOME, Tick
 from events.topics import BEHAVIOUR
-from kairos.verify import everything
+from kairos.history import everything
 from models.catalogue import Catalogue
 from stream.outcomes import Learner
 from stream.rounds import Rounds

@@ -20,8 +20,9 @@ from features.declare import load as load_playbook
 from features.everybody_store import read_kept
 from features.feast_store import RedisStateStore
 from features.plan import Plan, compile_plan
+from kairos.history import everything
 from kairos.settings import Settings
-from kairos.verify import everything, parity
+from kairos.verify import parity
 from models import catalogue as offers
 from models.catalogue import Catalogue
 from models.online import online_key, registered_name

@@ -1,7 +1,7 @@
 """What must hold after any run, recomputed from the log alone by the plainest possible reading of it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -10,10 +10,8 @@ import orjson
 import redis
 
 from events import topics
-from events.bus import Bus, Record
-from events.codec import decode
-from events.envelope import DECISION, Event, Tick
-from events.identity import partition_of
+from events.bus import Bus
+from events.envelope import Event
 from experiments.audit import Leak, audit
 from features.attribute_past import AttributePast
 from features.attribute_store import RedisAttributeStore
@@ -23,125 +21,29 @@ from features.everybody_past import EverybodyPast
 from features.everybody_store import Kept, read_kept, seen_at, warming_of
 from features.feast_store import RedisStateStore
 from features.fold import decode as unpack_state
-from features.fold import empty, encode, fold_log
 from features.full_row import full_features, full_row
 from features.plan import Plan
 from features.row import cross
 from features.state import State
 from features.storage import storage_of
-from features.triggers import act, next_wake, wake
 from features.warming import EMPTY as NO_PLANS
 from features.warming import Mask, mask_of
 from features.warming import Record as Plans
+from kairos.history import History, everything, placed
 from kairos.settings import Settings
 from models.catalogue import Catalogue
 from models.record import DecisionRecord
 
-CHUNK = 5_000
-
 IN_FLIGHT_MS = 60_000
 """What happened so shortly before a decision may have been on its way to the state."""
-
-
-def everything(bus: Bus, topic: str, partitions: Iterable[int] | None = None) -> Iterator[Record]:
-    """Every record on a topic, or on some of its partitions, one after the other, up to what is there now."""
-    for partition in range(bus.partitions(topic)) if partitions is None else partitions:
-        end, position = bus.last(topic, partition), bus.first(topic, partition) - 1
-        reader = bus.reader(topic, partition, position)
-        while position < end:
-            for record in reader.read(CHUNK, 200):
-                position = record.position
-                yield record
-        reader.close()
-
-
-@dataclass(frozen=True)
-class History:
-    """What the log `behaviour` says of some customers: their events, and every tick, in log order."""
-
-    events: Mapping[str, Sequence[tuple[Record, Event]]]
-    ticks: Mapping[int, Sequence[tuple[int, int]]]
-    partitions: int
-
-    @classmethod
-    def of(cls, bus: Bus, customers: Collection[str]) -> "History":
-        """Read the whole log once and keep what concerns `customers`."""
-        events: dict[str, list[tuple[Record, Event]]] = defaultdict(list)
-        ticks: dict[int, list[tuple[int, int]]] = defaultdict(list)
-        keys = {customer.encode() for customer in customers}
-        for record in everything(bus, topics.BEHAVIOUR):
-            if record.key in keys:
-                item = decode(record.value)
-                assert isinstance(item, Event)
-                events[item.customer].append((record, item))
-            elif isinstance(tick := _tick(record), Tick):
-                ticks[record.partition].append((record.position, tick.time))
-        return cls(events, ticks, bus.partitions(topics.BEHAVIOUR))
-
-    def before(self, plan: Plan, customer: str, instant: int, unread: int = 0, decision: str = "") -> State:
-        """The customer's state from nothing but events before `instant`.
-
-        Where the log holds the `decision` of that id: from events before it there, but the `unread` last.
-        """
-        known = self.known(customer, instant, decision)
-        state = empty(plan)
-        known = known[: len(known) - unread]
-        if known:
-            positions = [record.position for record, _ in known]
-            fold_log(plan, state, [event for _, event in known], known[0][0].partition, positions)
-        return state
-
-    def known(self, customer: str, instant: int, decision: str) -> list[tuple[Record, Event]]:
-        """The customer's events before `instant`, and before the `decision` if the log holds it."""
-        known = []
-        for record, event in self.events.get(customer, ()):
-            if event.id == decision and event.type == DECISION:
-                break
-            if event.time < instant:
-                known.append((record, event))
-        return known
-
-    def state(self, plan: Plan, customer: str) -> bytes:
-        """The customer's state at the end of the log, wake-ups at its ticks included, as its bytes."""
-        state = empty(plan)
-        partition = partition_of(customer, self.partitions)
-        steps: list[tuple[int, Event | int]] = [
-            (record.position, event) for record, event in self.events.get(customer, ())
-        ]
-        steps += self.ticks.get(partition, ())
-        events: list[Event] = []
-        positions: list[int] = []
-        for position, step in sorted(steps, key=lambda pair: pair[0]):
-            if not isinstance(step, int):
-                events.append(step)
-                positions.append(position)
-            elif plan.triggers.ends:
-                if events:
-                    act(plan, state, events, partition, positions)
-                    events, positions = [], []
-                at = next_wake(state)
-                if at is not None and at <= step:
-                    wake(plan, state, step)
-        if events:
-            act(plan, state, events, partition, positions)
-        return encode(plan, state)
 
 
 def everybody_past(bus: Bus, plan: Plan, kept: Sequence[Kept] = ()) -> EverybodyPast:
     """What everybody had done at any moment, from the whole log; `kept` says what of it is warming."""
     if plan.crowd is None:
         return EverybodyPast(plan, ())
-    placed = (
-        (record.partition, record.position, item)
-        for record in everything(bus, topics.BEHAVIOUR)
-        if isinstance(item := decode(record.value), Event)
-    )
-    return EverybodyPast(plan, placed, warming_of(plan, kept))
-
-
-def _tick(record: Record) -> Event | Tick | None:
-    # Ticks are few and carry no customer; only what may be one is decoded.
-    return decode(record.value) if len(record.value) < 32 else None
+    log = ((part, place, item) for part, place, item in placed(bus) if isinstance(item, Event))
+    return EverybodyPast(plan, log, warming_of(plan, kept))
 
 
 @dataclass(frozen=True)
@@ -194,16 +96,14 @@ def parity(
     # In the order of the log, so that everybody's counts are folded once.
     ours.sort(key=lambda each: sum((each.everybody or ())[2:]))
     plain, crossed = ([f.name for f in part] for part in (full_features(plan), plan.cross_features))
-    for record in ours:
+    possible = _possible(plan, history, past, ours)
+    for record, states_of in zip(ours, possible, strict=True):
         compared.update([*plain, *(crossed if len(record.places()) else [])])
-        unread = _unread(history, record)
-        sides = (plan, catalogue, history, past, mask, everybody, record)
-        leak = _leak(*sides, unread[0])
-        if leak is None:
-            behind += unread[0] > 0
-            continue
-        if any(_leak(*sides, n) is None for n in unread[1:]):
-            behind += 1
+        sides = (plan, catalogue, past, mask, everybody, record)
+        leaks = (_leak(*sides, unpack_state(plan, blob)) for _, blob in states_of)
+        leak = next(leaks)
+        if leak is None or any(later is None for later in leaks):
+            behind += leak is not None or states_of[0][0] > 0
             continue
         if strict:
             raise leak
@@ -212,7 +112,7 @@ def parity(
     chosen = np.random.default_rng(0).permutation(customers)[:states].tolist()
     stored = store.read_many(chosen)
     differing = sum(
-        _warm(plan, plans, blob) != _warm(plan, plans, history.state(plan, customer))
+        _warm(plan, plans, blob) != _warm(plan, plans, history.state(plan, customer, past))
         for customer, blob in zip(chosen, stored, strict=True)
     )
     return Parity(
@@ -224,15 +124,13 @@ def parity(
 def _leak(
     plan: Plan,
     catalogue: Catalogue,
-    history: History,
     past: AttributePast,
     mask: Mask,
     everyone: EverybodyPast,
     record: DecisionRecord,
-    unread: int = 0,
+    state: State,
 ) -> Leak | None:
-    """What the served row has that the log before it has not; None when they are the same."""
-    state = history.before(plan, record.customer, record.at, unread, record.decision_id)
+    """What the served row has that a state has not; None when they are the same."""
     places = record.places()
     every = catalogue.assortment(record.placement).keys
     keys = {match: [each[place] for place in places.tolist()] for match, each in every.items()}
@@ -264,11 +162,45 @@ def _warm(plan: Plan, plans: Plans, blob: bytes | None) -> bytes | None:
     return convert(held, plan, blob, warming)
 
 
-def _unread(history: History, record: DecisionRecord) -> Sequence[int]:
+def _possible(
+    plan: Plan, history: History, past: AttributePast, served: Sequence[DecisionRecord]
+) -> list[list[tuple[int, bytes]]]:
+    """The states that each decision may have been made from, each with how many events it had yet to read.
+
+    Only of events before its instant, and before it on the log; the most likely one first.
+    """
+    tried: list[tuple[DecisionRecord, list[tuple[int, Event]], Sequence[int]]] = []
+    cuts: dict[str, set[int]] = defaultdict(set)
+    whole: dict[str, list[tuple[int, Event]]] = {}
+    for record in served:
+        who, place = record.customer, history.place_of(record.customer, record.decision_id)
+        if who not in whole:
+            whole[who] = [each for each in history.events.get(who, ()) if each[1].type in plan.programs]
+        known = [each for each in whole[who] if each[0] < place and each[1].time < record.at]
+        unread = _unread(known, record)
+        tried.append((record, known, unread))
+        cuts[who].update(_cut(known, n) for n in unread)
+    passed = {who: history.passed(plan, who, whole[who], mine, past) for who, mine in cuts.items()}
+    possible = []
+    for record, known, unread in tried:
+        who, place = record.customer, history.place_of(record.customer, record.decision_id)
+        ours = passed[who]
+        if known != whole[who][: len(known)]:  # what came later, or too early, lies in between
+            ours = history.passed(plan, who, known, {_cut(known, n) for n in unread}, past)
+        states = [(n, at, blob) for n in unread for at, blob in reversed(ours[_cut(known, n)])]
+        possible.append([(n, blob) for n, at, blob in states if at < place])
+    return possible
+
+
+def _cut(known: Sequence[tuple[int, Event]], unread: int) -> int:
+    """The position of the last event but the `unread` last; -1 before the first."""
+    return known[-1 - unread][0] if unread < len(known) else -1
+
+
+def _unread(known: Sequence[tuple[int, Event]], record: DecisionRecord) -> Sequence[int]:
     """How many events were on the log and not in the state yet when the decision was made; what it may be."""
-    known = history.known(record.customer, record.at, record.decision_id)
     if record.folded is not None:
-        return [sum(each.position > record.folded for each, _ in known)]
+        return [sum(position > record.folded for position, _ in known)]
     recent = takewhile(lambda each: each[1].time >= record.at - IN_FLIGHT_MS, reversed(known))
     return range(sum(1 for _ in recent) + 1)
 

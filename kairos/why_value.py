@@ -18,8 +18,8 @@ from features.declare import load as load_playbook
 from features.duration import render_duration
 from features.plan import Plan, compile_plan
 from features.why import CannotSay, Contribution, Placed, Why, feature_named, sides_of, why
+from kairos.history import everything
 from kairos.settings import Settings
-from kairos.verify import everything
 from models import catalogue as offers
 
 SHOWN = 40

@@ -44,7 +44,7 @@ def compile_rules(
             expression = compile_expression(text.when, kinds)
         except BadExpression as error:
             place = f"{text.place} (placement {placement.name}), character {error.at}"
-            faults.append(Fault(FILE, place, error.expected, error.found, error.hint))
+            faults.append(Fault(FILE, place, error.expected, error.found, error.hint, error.excerpt))
             continue
         if expression.kind != "boolean":
             place = f"{text.place} (placement {placement.name})"

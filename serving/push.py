@@ -140,7 +140,9 @@ class Push:
                 log.warning("triggers %d/%d cannot be read: %s", record.partition, record.position, bad)
                 count("unreadable")
                 continue
-            if one.instance in fired:
+            if one is None:
+                count("superseded")
+            elif one.instance in fired:
                 count("redelivered")
             else:
                 fired[one.instance] = one

@@ -7,6 +7,7 @@ import orjson
 
 from events.bus import Bus, BusUnavailable, Reader
 from events.codec import BadEvent, parse_cloudevent, parse_time
+from events.envelope import SUPERSEDED
 from events.identity import is_customer
 from events.topics import PUSH_COMMANDS, TRIGGERS
 from serving.ledger import tag_of
@@ -32,9 +33,11 @@ def pushed_key(customer: str, instance: str) -> str:
     return f"{tag_of(customer)}push:{instance}"
 
 
-def read_trigger(value: bytes) -> Fired:
-    """Read a fired trigger. Errors: `BadEvent`."""
+def read_trigger(value: bytes) -> Fired | None:
+    """Read a fired trigger; None for what says that one was superseded. Errors: `BadEvent`."""
     event = parse_cloudevent(value)
+    if event.type == SUPERSEDED:
+        return None  # what was sent is not taken back
     data = event.data
     customer, at = data.get("customer"), data.get("time")
     if not isinstance(customer, str) or not is_customer(customer):

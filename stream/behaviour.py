@@ -8,25 +8,31 @@ import os
 import shutil
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from functools import partial
-from typing import Final
+from typing import Any, Final
+
+from redis import RedisError
 
 from events.bus import Bus, Message, connect
+from events.counters import counters_key
 from events.setup import Setup
 from events.topics import BEHAVIOUR, DEAD_LETTERS, TRIGGERS, layout
-from features.declare import load as load_playbook
+from features.attribute_store import RedisAttributeStore
 from features.feast_store import RedisStateStore
-from features.plan import Plan, compile_plan
+from features.plan import Plan
 from features.store import StateStore
+from stream.attributes import AttributeReader
 from stream.behaviour_fold import BehaviourFold
 from stream.bus_source import BusSource, Cursor, Place
 from stream.counters import Counters
 from stream.engine import run_flow
 from stream.everybody import EverybodyKeeper
 from stream.graft import Grafter
+from stream.hot_change import HotPlan
 from stream.lease import Guard, Leases, nobody_else, while_held
 from stream.outlet import Outlet, ends
-from stream.patience import persist, until_stopped
+from stream.patience import Stopped, persist, until_stopped
 from stream.state_cache import Entry, StateCache, newest_of
 from stream.steady import SteadyStore, connect_redis, say_and_mind
 from stream.swap import SwappingReader, SwappingStore, begin
@@ -151,24 +157,61 @@ def run(setup: Setup, stop: threading.Event, worker: Worker = ALONE) -> None:
     or Redis do not answer within `setup.wait_s`; `PlaybookRefused`; `NothingToDo` for a worker without
     partitions; `UnknownPlan` when states were folded under another plan.
     """
-    playbook = load_playbook(setup.playbook)
-    plan = compile_plan(playbook)
+    counting: list[Any] = []
+
+    def count(name: str) -> None:
+        # Counted when nothing is read, too; the fold's own counters leave such names alone.
+        for client in counting:
+            with suppress(RedisError):
+                client.hincrby(counters_key(worker.name), name, 1)
+
+    hot = HotPlan(setup.playbook, stop, count)
     mine = worker.partitions(setup.partitions)
     bus = connect(setup.bus, timeout_s=setup.wait_s, waiting=say_and_mind(stop))
-    connect_redis(setup.redis, setup.wait_s, stop).close()
+    counting.append(connect_redis(setup.redis, setup.wait_s, stop))
     try:
+        hot.watch()
         names = [f"{PROCESS}:{partition}" for partition in mine]
-        while_held(setup.redis, names, worker.name, stop, partial(_fold, setup, stop, worker, plan, bus))
+        while_held(setup.redis, names, worker.name, stop, partial(_fold_plans, setup, stop, worker, hot, bus))
     finally:
         bus.close()
 
 
-def _fold(setup: Setup, stop: threading.Event, worker: Worker, plan: Plan, bus: Bus, leases: Leases) -> None:
-    """Fold what the leases allow until `stop` is set. Errors: `LeaseLost`, and those of `run`."""
+def _fold_plans(
+    setup: Setup, stop: threading.Event, worker: Worker, hot: HotPlan, bus: Bus, leases: Leases
+) -> None:
+    """Fold by one plan after the other until `stop` is set. Errors: `LeaseLost`, and those of `run`."""
+    while not stop.is_set():
+        with ExitStack() as closing:
+            try:
+                _fold(setup, stop, worker, hot.take(), hot.over, bus, leases, closing)
+            except Stopped:
+                if stop.is_set():
+                    raise
+
+
+def _fold(
+    setup: Setup,
+    stop: threading.Event,
+    worker: Worker,
+    plan: Plan,
+    over: threading.Event,
+    bus: Bus,
+    leases: Leases,
+    closing: ExitStack,
+) -> None:
+    """Fold what the leases allow until `over` is set, everything read till then; `closing` ends connections.
+
+    Whatever holds the plan is made anew by every call: states of the plan before are taken over as they are
+    read. Errors: `LeaseLost`, and those of `run`.
+    """
     playbook, mine = plan.playbook, worker.partitions(setup.partitions)
     address = leases.address(setup.redis)
     redis = connect_redis(address, setup.wait_s, stop)
-    store = SteadyStore(RedisStateStore(address, setup.project), stop, leases.guard)
+    closing.callback(redis.close)
+    states = RedisStateStore(address, setup.project)
+    closing.callback(states.close)
+    store = SteadyStore(states, stop, leases.guard)
     targets = [(TRIGGERS, partition) for partition in mine] + [(DEAD_LETTERS, 0)]
 
     def resume() -> tuple[dict[int, int], Counters, Outlet]:
@@ -188,7 +231,15 @@ def _fold(setup: Setup, stop: threading.Event, worker: Worker, plan: Plan, bus: 
     if plan.crowd is not None:
         shared = (redis, plan.crowd, mine, done, watermarks, stop, leases.guard)
         everybody = EverybodyKeeper(*shared, eager=setup.clock == "events")
-    folding = BehaviourFold(plan, swapping, setup.partitions, cache, counters, watermarks, everybody)
+    attributes = None
+    if plan.triggers.attributes:
+        tables = RedisAttributeStore(address, setup.project)
+        closing.callback(tables.close)
+        attributes = AttributeReader(tables, plan, stop)
+    folding = BehaviourFold(
+        *(plan, swapping, setup.partitions, cache, counters, watermarks, everybody, attributes),
+        lambda: reader.quiet,
+    )
     grafter = Grafter(redis, setup.project, plan, mine, reader, cache, counters, leases.guard)
     stage = BehaviourStage(
         *(plan, folding, store, outlet, counters, bus, stop, done, leases.guard, cache, grafter),
@@ -199,13 +250,13 @@ def _fold(setup: Setup, stop: threading.Event, worker: Worker, plan: Plan, bus: 
         *(worker.name, BEHAVIOUR, ", ".join(map(str, mine)), setup.partitions, setup.bus, setup.redis),
         *(plan.digest, playbook.name, len(plan.customer_features) + len(plan.cross_features)),
     )
-    source = BusSource(bus, [(BEHAVIOUR, partition) for partition in mine], stop, cursor=_cursor(done))
+    source = BusSource(bus, [(BEHAVIOUR, partition) for partition in mine], over, cursor=_cursor(done))
     # Redis says where to go on, so what the engine keeps is for this process alone: whoever was stopped in
     # the middle of a transaction must not keep the one that takes over from files of its own.
     positions = setup.run_dir / "positions" / worker.folder
     shutil.rmtree(positions, ignore_errors=True)
     positions = positions / str(os.getpid())
-    run_flow(worker.name, source, stage, stop, positions, counters=counters)
+    run_flow(worker.name, source, stage, over, positions, counters=counters)
 
 
 def _cursor(done: Mapping[int, int]) -> Cursor:

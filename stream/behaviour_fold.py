@@ -1,27 +1,29 @@
 """What each record of topic `behaviour` does: fold a customer's state, fire triggers, wake at ticks."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from events.bus import Message, Record
 from events.codec import BadEvent, render_cloudevent, render_time
 from events.dead_letters import dead_letter
-from events.envelope import TRIGGER
+from events.envelope import SUPERSEDED, TRIGGER
 from events.identity import partition_of
 from events.topics import TRIGGERS
+from features.attributes_asked import LookUp
 from features.batch import batch_of
 from features.checking import check_states
 from features.fold import FATES, Fate, FoldedParts, State, empty, fold_parts
+from features.given import Attributes
 from features.kernel.folding import BEHIND, FOLDED, LATE
 from features.kernel.log import IRRELEVANT as NO_CONCERN
 from features.log import Log, LogReader, Piece
 from features.plan import Plan
-from features.state import parts_of
-from features.trigger_rows import TriggerRows
-from features.triggers import Fired, advance, next_wake, wake
+from features.state import parts_of, with_memory
+from features.triggers import Fired, due_of, next_wake, overflowed, told, wake_all
 from stream.counters import Counters
 from stream.everybody import EverybodyKeeper
 from stream.letters import Teller, letter_message
@@ -82,8 +84,12 @@ class BehaviourFold:
         counters: Counters,
         watermarks: Mapping[int, int],
         everybody: EverybodyKeeper | None = None,
+        look_up: LookUp | None = None,
+        quiet: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._plan = plan
+        self._look_up = look_up
+        self._quiet = quiet
         self._everybody = everybody
         self._store = store
         self._partitions = partitions
@@ -93,10 +99,9 @@ class BehaviourFold:
         self._tell = Teller()
         self._effects = Effects([], {}, {}, {})
         self._reader = LogReader(plan)
-        self._trigger_rows = TriggerRows(plan)
         self._empty = empty(plan).recent
         # Without triggers that wait, no tick ever wakes anybody.
-        self._waits = bool(plan.triggers.ends)
+        self._waits = plan.triggers.waits
 
     def process(self, polls: Sequence[Poll]) -> Effects:
         """What `polls` come to; the caller makes it durable before it calls again."""
@@ -135,10 +140,12 @@ class BehaviourFold:
         piece = Piece(log, rows)
         entries = self._fetch(piece.customers)
         before = [entry.recent for entry in entries]
+        attributes = self._attributes_of(piece)
         batch = batch_of(
             self._plan,
             piece,
             *(piece.owners, len(entries), self._partitions_of[rows], self._positions_of[rows]),
+            attributes,
         )
         folded = fold_parts(self._plan, before, [entry.settled for entry in entries], batch, len(piece))
         self._cache.replace(entries, folded.recents, folded.settled)
@@ -150,7 +157,7 @@ class BehaviourFold:
             # A crash may have come between the state and its wake-up: say the wake-up again.
             whose = int(piece.owners[place])
             wakes = self._wakes(records[rows[place]].partition)
-            wakes[piece.customers[whose]] = next_wake(_opened(entries[whose]))
+            wakes[piece.customers[whose]] = next_wake(self._plan, _opened(entries[whose]))
         touched = np.zeros(len(entries), dtype=bool)
         touched[piece.owners[~behind]] = True
         if touched.all():
@@ -158,66 +165,80 @@ class BehaviourFold:
         else:
             for whose in np.flatnonzero(touched).tolist():
                 self._effects.states[piece.customers[whose]] = entries[whose]
-        wanted = self._trigger_rows.find(piece, folded)
-        self._look(piece, records, folded, entries, before, wanted)
+        if folded.hits:
+            self._fire_hits(piece, folded, entries, attributes)
+        if self._waits:
+            self._note_wakes(piece, records, folded, entries)
+        if counts[LATE]:
+            self._late_ones(piece, records, folded, before)
 
-    def _look(
-        self,
-        piece: Piece,
-        records: Sequence[Record],
-        folded: FoldedParts,
-        entries: Sequence[Entry],
-        before: Sequence[bytes],
-        wanted: NDArray[np.bool_],
+    def _fire_hits(
+        self, piece: Piece, folded: FoldedParts, entries: Sequence[Entry], attributes: Attributes
     ) -> None:
-        """Fire triggers for the events that are `wanted`, and dead letters for late ones, in log order."""
+        """Make messages of what the events did to triggers, and keep what these remember, customer by
+        customer."""
+        hits = folded.hits.every()
+        fired: list[tuple[int, Fired]] = []
+        changed = []
+        for whose, mine in groupby(hits, key=lambda hit: int(piece.owners[hit.event])):
+            some, entry = list(mine), entries[whose]
+            ones, memory = told(self._plan, _opened(entry).memory, some, piece.__getitem__, attributes)
+            fired += ones
+            if memory is not None:
+                changed.append((entry, with_memory(entry.recent, memory)))
+        # In the order of the log, whatever the batches.
+        self._fire(one for _, one in sorted(fired, key=itemgetter(0)))
+        if given_up := overflowed(hits):
+            self._counters.add("wakes_overflowed", given_up)
+        self._cache.replace([entry for entry, _ in changed], [recent for _, recent in changed])
+
+    def _note_wakes(
+        self, piece: Piece, records: Sequence[Record], folded: FoldedParts, entries: Sequence[Entry]
+    ) -> None:
+        """Say when customers are to be looked at next, if that is sooner than Redis knows.
+
+        A look that has become needless is not taken back: it finds nothing, and says when the next one is.
+        """
+        partitions = self._partitions_of[piece.rows]
+        first = np.full(len(entries), -1, dtype=np.int64)
+        first[piece.owners[::-1]] = partitions[::-1]
+        for whose in np.flatnonzero(folded.dues >= 0).tolist():
+            entry = entries[whose]
+            if entry.wake is UNREAD:
+                entry.wake = None  # what Redis knows is not known here: say it again
+            due = due_of(folded, whose, entry.wake)
+            if due is not None and (entry.wake is None or due < entry.wake):
+                entry.wake = due
+                self._wakes(int(first[whose]))[piece.customers[whose]] = due
+
+    def _late_ones(
+        self, piece: Piece, records: Sequence[Record], folded: FoldedParts, before: Sequence[bytes]
+    ) -> None:
+        """Dead letters for events that came too late, which say how late."""
         late = folded.fates == LATE
-        told = np.zeros(len(entries), dtype=bool)
-        told[piece.owners[wanted | late]] = True
-        states: dict[int, tuple[State, int]] = {}
-        newest = {whose: newest_of(before[whose]) for whose in np.flatnonzero(told).tolist()}
+        told_of = np.zeros(len(before), dtype=bool)
+        told_of[piece.owners[late]] = True
+        newest = {whose: newest_of(before[whose]) for whose in np.flatnonzero(told_of).tolist()}
         # Of these customers every event counts, as it may be their newest.
-        places = np.flatnonzero(told[piece.owners] & (late | (folded.fates == FOLDED)))
-        rows = piece.rows[places]
-        for place, row, whose, time, look, is_late, probed in zip(
-            places.tolist(),
-            rows.tolist(),
-            piece.owners[places].tolist(),
-            piece.log.times[rows].tolist(),
-            wanted[places].tolist(),
-            late[places].tolist(),
-            folded.probe_rows[places].tolist(),
-            strict=True,
-        ):
-            if is_late:
+        for place in np.flatnonzero(told_of[piece.owners] & (late | (folded.fates == FOLDED))).tolist():
+            row, whose = int(piece.rows[place]), int(piece.owners[place])
+            time = int(piece.log.times[row])
+            if late[place]:
                 self._late(records[row], time, newest[whose])
-                continue
-            newest[whose] = max(newest[whose], time)
-            if look:
-                known = states.get(whose)
-                if known is None:
-                    known = states[whose] = self._open(entries[whose]), records[row].partition
-                values = folded.probes[probed].tolist() if probed >= 0 else ()
-                if fired := advance(self._plan, known[0], piece[place], newest[whose], values):
-                    self._fire(fired)
-        self._close([(piece.customers[whose], entries[whose], *known) for whose, known in states.items()])
+            else:
+                newest[whose] = max(newest[whose], time)
 
-    def _open(self, entry: Entry) -> State:
-        """The state of an entry, for triggers to change what they remember."""
-        state = _opened(entry)
-        if entry.wake is UNREAD:
-            entry.wake = next_wake(state)
-        return state
+    def _attributes_of(self, piece: Piece) -> Attributes:
+        if not self._plan.triggers.attributes:
+            return {}
+        whose = [piece.customers[owner] for owner in piece.owners.tolist()]
+        return self._known(whose, piece.log.times[piece.rows].tolist())
 
-    def _close(self, opened: Sequence[tuple[str, Entry, State, int]]) -> None:
-        """Keep what triggers remember, and note the wake-ups that Redis does not know."""
-        for customer, entry, state, partition in opened:
-            state.seal()
-            at = next_wake(state)
-            if at != entry.wake:
-                entry.wake = at
-                self._wakes(partition)[customer] = at
-        self._cache.replace([entry for _, entry, _, _ in opened], [state.recent for _, _, state, _ in opened])
+    def _known(self, customers: Sequence[str], instants: Sequence[int]) -> Attributes:
+        """What batch tables knew of customers at instants (ms), as far as conditions of triggers ask."""
+        if not self._plan.triggers.attributes or self._look_up is None:
+            return {}
+        return self._look_up(customers, instants)
 
     def _fetch(self, customers: Sequence[str]) -> list[Entry]:
         """The entries of `customers`, by one read of those that are not cached."""
@@ -251,17 +272,35 @@ class BehaviourFold:
         due = {customer for customer in self._store.due(partition, time) if customer not in waiting}
         due.update(customer for customer, at in waiting.items() if at is not None and at <= time)
         customers = sorted(due)
-        for customer, entry in zip(customers, self._fetch(customers), strict=True):
-            state = self._open(entry)
-            at = next_wake(state)
-            if at is None or at > time:
-                self._wakes(partition)[customer] = at  # what Redis said was old
-            elif state.applied.get(partition, -1) < record.position:
-                if fired := wake(self._plan, state, time):
-                    self._fire(fired)
-                self._close([(customer, entry, state, partition)])
-                self._effects.states[customer] = entry
+        known = self._known(customers, [time] * len(customers))
+        entries = self._fetch(customers)
+        before = [_opened(entry).applied.get(partition, -1) < record.position for entry in entries]
+        for customer, entry, yet in zip(customers, entries, before, strict=True):
+            # Else it is done already, further on in the log.
+            at = None if yet else next_wake(self._plan, _opened(entry))
+            if not yet and (at is None or at > time):
+                entry.wake = self._wakes(partition)[customer] = at
+        places = [place for place, yet in enumerate(before) if yet]
+        self._look(
+            *(partition, time, [customers[n] for n in places], [entries[n] for n in places]),
+            {name: [values[n] for n in places] for name, values in known.items()},
+        )
         self._pass(record, time)
+
+    def _look(
+        self, partition: int, time: int, customers: Sequence[str], entries: Sequence[Entry], known: Attributes
+    ) -> None:
+        """Look at all of these customers at once."""
+        if not customers:
+            return
+        recents, settled = [entry.recent for entry in entries], [entry.settled for entry in entries]
+        woken = wake_all(self._plan, customers, recents, settled, time, known)
+        self._fire(woken.fired)
+        changed = [n for n, recent in enumerate(woken.recents) if recent != recents[n]]
+        self._cache.replace([entries[n] for n in changed], [woken.recents[n] for n in changed])
+        self._effects.states.update((customers[n], entries[n]) for n in changed)
+        for customer, entry, due in zip(customers, entries, woken.dues, strict=True):
+            entry.wake = self._wakes(partition)[customer] = due
 
     def _pass(self, record: Record, time: int) -> None:
         """Everything before `time` has been read and folded."""
@@ -273,7 +312,11 @@ class BehaviourFold:
         return self._effects.wakes.setdefault(partition, {})
 
     def _fire(self, fired: Iterable[Fired]) -> None:
+        quiet = self._quiet()
         for one in fired:
+            if quiet and one.time < quiet.get(one.trigger, 0):
+                self._counters.add("triggers_warming")  # what it reads is missing, so it cannot know
+                continue
             self._effects.messages.append(trigger_message(one, self._partitions))
             self._counters.add("triggers_fired")
             self._counters.add(f"triggers_fired.{one.trigger}")
@@ -296,6 +339,8 @@ def _opened(entry: Entry) -> State:
 
 def trigger_message(fired: Fired, partitions: int) -> Message:
     """A fired trigger as a CloudEvent `kairos.trigger`; its id is the instance, however often it comes."""
+    if fired.superseded_by is not None:
+        return _superseded_message(fired, partitions)
     data = {
         "trigger": fired.trigger,
         "customer": fired.customer,
@@ -304,4 +349,18 @@ def trigger_message(fired: Fired, partitions: int) -> Message:
         "payload": fired.payload,
     }
     value = render_cloudevent(TRIGGER, fired.instance, SOURCE, data, fired.time)
+    return Message(TRIGGERS, partition_of(fired.customer, partitions), fired.customer.encode(), value)
+
+
+def _superseded_message(fired: Fired, partitions: int) -> Message:
+    """That a late event has overtaken a firing: nothing is taken back, but the record says so."""
+    data = {
+        "trigger": fired.trigger,
+        "customer": fired.customer,
+        "time": render_time(fired.time),
+        "cause": fired.cause,
+        "instance": fired.instance,
+        "superseded_by": fired.superseded_by,
+    }
+    value = render_cloudevent(SUPERSEDED, f"{fired.instance}.superseded", SOURCE, data, fired.time)
     return Message(TRIGGERS, partition_of(fired.customer, partitions), fired.customer.encode(), value)

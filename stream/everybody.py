@@ -121,7 +121,7 @@ class EverybodyKeeper:
             found = NOTHING
         since = dict(found.since)
         if found.state is None:
-            found = found._replace(state=empty(self._crowd).seal())
+            found = found._replace(state=empty(self._crowd).blob)
             if partition in done:  # the log was read without us
                 since = {each.key: NEVER for each in storage_of(self._crowd).stored}
         begun = {key: watermark if ms == NEVER else ms for key, ms in since.items()}

@@ -113,4 +113,4 @@ class Grafter:
         if (entry := self._cache.get(customer)) is not None:
             return entry.blob
         (blob,) = self._reader.opened([customer], [join_parts(held)])
-        return empty(self._plan).seal() if blob is None else blob
+        return empty(self._plan).blob if blob is None else blob

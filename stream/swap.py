@@ -20,6 +20,7 @@ from features.warming import (
     Since,
     cut_key,
     merged_key,
+    quiet_until,
     record_of,
 )
 from stream.patience import persist
@@ -98,6 +99,7 @@ class SwappingReader:
         self._record = record
         self.lacking = {partition: record.lacking(partition) for partition in range(self._partitions)}
         self._warming = any(self.lacking.values())
+        self.quiet = quiet_until(self._plan, record, self._partitions) if self._warming else {}
 
     def opened(self, customers: Sequence[str], blobs: Sequence[bytes | None]) -> list[bytes | None]:
         """The states as those of our plan. Errors: `UnknownPlan`, `BlobDamaged`."""

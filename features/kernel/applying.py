@@ -1,6 +1,7 @@
 """Events into cells: a settled part is taken apart, and each event added to the cells that it touches."""
 
 from features.kernel import settled
+from features.kernel.buckets import joined
 from features.kernel.cell import begin_cell, load_cell, settle_cell, size_of
 from features.kernel.compiled import Bytes, Words, compiled, int64
 from features.kernel.directory import (
@@ -38,13 +39,14 @@ from features.kernel.layout import (
     HALF_LIVES_KEPT,
     HALVES,
     HEAD,
+    HISTOGRAM,
     INTERVAL,
     KEY,
     LAST,
     LATEST,
     LEVELS,
+    MATCH,
     MISSING,
-    PROBED,
     ROW_KIND,
     ROW_MARK,
     ROW_TIME,
@@ -177,47 +179,61 @@ def cell_of(tables: Tables, scratch: Scratch, buf: Bytes, bank: int, key: int, c
 
 
 @compiled
-def apply_event(
-    tables: Tables, scratch: Scratch, buf: Bytes, rows: Words, row: int, coming: int, only_probed: bool
-) -> None:
-    """Add the event of this row to every cell that it touches, or only to those that triggers read.
+def apply_event(tables: Tables, scratch: Scratch, buf: Bytes, rows: Words, row: int, coming: int) -> None:
+    """Add the event of this row to every cell that it touches.
 
     `now[FULL]` is set, and the event half applied, when there was no room.
     """
-    banks, types, steps, now = tables.banks, tables.types, tables.steps, scratch.now
-    kind, time, mark = rows[row + ROW_KIND], rows[row + ROW_TIME], rows[row + ROW_MARK]
-    words = row + ROW_WORDS
-    newest = max(now[NEWEST], time)
-    now[NEWEST] = newest
+    types, now, kind = tables.types, scratch.now, rows[row + ROW_KIND]
+    now[NEWEST] = max(now[NEWEST], rows[row + ROW_TIME])
     for step in range(
         types[kind * TYPE_COLUMNS + STEPS_AT] * STEP_COLUMNS,
         types[kind * TYPE_COLUMNS + STEPS_END] * STEP_COLUMNS,
         STEP_COLUMNS,
     ):
-        if steps[step + CONDITION] >= 0 and rows[words + steps[step + CONDITION]] != 1:
-            continue
-        bank = steps[step + BANK]
-        if only_probed and banks[bank * BANK_COLUMNS + PROBED] == 0:
-            continue
-        value, key = int64(0), int64(0)
-        if steps[step + VALUE] >= 0:
-            value = rows[words + steps[step + VALUE]]
-            if value == MISSING:
-                continue
-        if steps[step + KEY] >= 0:
-            key = rows[words + steps[step + KEY]]
-            if key == MISSING:
-                continue
-            if not kept_at(key, scratch.lists[bank * INDEX + THIN]):
-                continue
-        cell = cell_of(tables, scratch, buf, bank, key, coming)
-        if cell < 0:
+        if concerns(tables.steps, rows, row, step):
+            apply_step(tables, scratch, buf, rows, row, step, coming)
+            if now[FULL]:
+                return
+
+
+@compiled
+def concerns(steps: Words, rows: Words, row: int, step: int) -> bool:
+    """Whether the event of this row, of the type of the step, is counted by it."""
+    words = row + ROW_WORDS
+    if steps[step + CONDITION] >= 0 and rows[words + steps[step + CONDITION]] != 1:
+        return False
+    if steps[step + VALUE] >= 0 and rows[words + steps[step + VALUE]] == MISSING:
+        return False
+    return steps[step + KEY] < 0 or rows[words + steps[step + KEY]] != MISSING
+
+
+@compiled
+def apply_step(
+    tables: Tables, scratch: Scratch, buf: Bytes, rows: Words, row: int, step: int, coming: int
+) -> None:
+    """Add the event of this row to the cell that the step says; `now[FULL]` is set when there was no room."""
+    banks, steps, now, words = tables.banks, tables.steps, scratch.now, row + ROW_WORDS
+    bank = steps[step + BANK]
+    value, key = int64(0), int64(0)
+    if steps[step + VALUE] >= 0:
+        value = rows[words + steps[step + VALUE]]
+    if steps[step + KEY] >= 0:
+        key = rows[words + steps[step + KEY]]
+        thin = scratch.lists[bank * INDEX + THIN]
+        if banks[bank * BANK_COLUMNS + MATCH] == HISTOGRAM:
+            key = joined(key, thin)
+        elif not kept_at(key, thin):
             return
-        now[WEIGHT] += add_event(
-            banks, tables.spans, scratch.words, cell, now[DEGREE], newest, time, mark, value
-        )
-        if scratch.words[cell + CELL_THIN]:
-            now[FLAGS] |= settled.THINNED
+    cell = cell_of(tables, scratch, buf, bank, key, coming)
+    if cell < 0:
+        return
+    now[WEIGHT] += add_event(
+        banks, tables.spans, scratch.words, cell, now[DEGREE], now[NEWEST], rows[row + ROW_TIME],
+        rows[row + ROW_MARK], value,
+    )  # fmt: skip
+    if scratch.words[cell + CELL_THIN]:
+        now[FLAGS] |= settled.THINNED
 
 
 @compiled

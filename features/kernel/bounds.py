@@ -1,10 +1,13 @@
 """Keeping a state within its bounds: families thinned by hash, tiles coarsened, then everything thinned.
 
+A histogram is thinned by joining its buckets, two by two: what it tells is less sharp, and nothing is lost.
+
 Only what settling leaves counts, and it is asked after every so many events of the log, so that the answer
 does not hang on how the log was cut.
 """
 
 from features.kernel.applying import load_entry
+from features.kernel.buckets import MOST_JOINED
 from features.kernel.cell import settle_cell, weigh_cell
 from features.kernel.compiled import Bytes, compiled, int64
 from features.kernel.directory import (
@@ -20,7 +23,17 @@ from features.kernel.directory import (
     SLOT,
     THIN,
 )
-from features.kernel.layout import BANK_COLUMNS, CELL_THIN, COARSEST, KEYS, MOST_LEVELS, SAMPLE
+from features.kernel.joining import join_bank
+from features.kernel.layout import (
+    BANK_COLUMNS,
+    CELL_THIN,
+    COARSEST,
+    HISTOGRAM,
+    KEYS,
+    MATCH,
+    MOST_LEVELS,
+    SAMPLE,
+)
 from features.kernel.sample import kept_at
 from features.kernel.scratch import DEGREE, FLAGS, FULL, LISTED, NEWEST, WEIGHT, Scratch, Tables
 from features.kernel.settled import COARSENED, THINNED
@@ -59,6 +72,12 @@ def keep_bounds(
             if now[FULL]:
                 return
     if everything:
+        # Of two states that are merged one may have been joined further than the other.
+        for bank in range(tables.n_banks):
+            if tables.banks[bank * BANK_COLUMNS + MATCH] == HISTOGRAM:
+                join_bank(tables, scratch, bank, coming)
+                if now[FULL]:
+                    return
         settle_all(tables, scratch)
     else:
         for bank in range(tables.n_banks):
@@ -68,6 +87,10 @@ def keep_bounds(
         while crowded_bank(tables, scratch, bank):
             index[bank * INDEX + THIN] += 1
             now[FLAGS] |= THINNED
+            if tables.banks[bank * BANK_COLUMNS + MATCH] == HISTOGRAM:
+                join_bank(tables, scratch, bank, coming)
+                if now[FULL]:
+                    return
             settle_bank(tables, scratch, bank)
     if everything and now[WEIGHT] > bound:
         left = COARSEST + MOST_LEVELS + _MOST_THIN
@@ -78,16 +101,23 @@ def keep_bounds(
                 now[FLAGS] |= COARSENED
             else:
                 now[FLAGS] |= THINNED
-                thin_all(tables, scratch)
+                thin_all(tables, scratch, coming)
+                if now[FULL]:
+                    return
             settle_all(tables, scratch)
 
 
 @compiled
-def thin_all(tables: Tables, scratch: Scratch) -> None:
-    """Let every family and every sample keep half as many."""
+def thin_all(tables: Tables, scratch: Scratch, coming: int) -> None:
+    """Let every family, every sample and every histogram keep half as many."""
     for bank in range(tables.n_banks):
+        histogram = tables.banks[bank * BANK_COLUMNS + MATCH] == HISTOGRAM
+        if histogram and scratch.lists[bank * INDEX + THIN] == MOST_JOINED:
+            continue
         if tables.banks[bank * BANK_COLUMNS + KEYS]:
             scratch.lists[bank * INDEX + THIN] += 1
+        if histogram:
+            join_bank(tables, scratch, bank, coming)
     for entry in range(scratch.now[LISTED]):
         cell = scratch.cells[entry * ENTRY + SLOT]
         if cell >= 0 and tables.banks[scratch.cells[entry * ENTRY] * BANK_COLUMNS + SAMPLE]:

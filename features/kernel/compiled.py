@@ -11,7 +11,7 @@ import numpy as np
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-__all__ = ["Bytes", "Floats", "Words", "compiled", "int64", "pointer"]
+__all__ = ["Bytes", "Floats", "Words", "compiled", "int64", "pointer", "within"]
 
 _T = TypeVar("_T")
 
@@ -59,6 +59,14 @@ numba.config.CACHE_DIR = str(  # type: ignore[attr-defined]
 def compiled(function: Callable[..., _T]) -> Callable[..., _T]:
     """Compile with numba at the first call; later processes load what was compiled."""
     return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+
+
+def within(function: Callable[..., _T]) -> Callable[..., _T]:
+    """`compiled` for what only compiled code calls: there is no way in from Python, which takes long to make
+    for tables of pointers."""
+    options: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    made: Callable[..., _T] = numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
+    return made
 
 
 def _first(array: Any) -> Any:

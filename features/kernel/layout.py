@@ -20,14 +20,17 @@ FEATURE_AT, FEATURES_END = 14, 15
 WEIGHT_CELL, WEIGHT_TILE, WEIGHT_HALF = 16, 17, 18
 """Bytes at most of a cell without tiles, of a tile, of an interval of a half-life."""
 MATCH = 19
-"""Number of the attribute of offers that picks the key; -1 for none."""
-PROBED = 20
-"""Whether triggers read it just after an event."""
-BANK_COLUMNS = 21
+"""Number of the attribute of offers that picks the key; -1 for none, or `HISTOGRAM`."""
+BANK_COLUMNS = 20
+
+HISTOGRAM = -2
+"""The keys are those of `features.kernel.buckets`, and no offer picks one."""
 
 # Columns of `features`: what is computed, over what, which of them, and the column of the row it goes to.
 FUNCTION, SPAN, NUMBER, OUT = 0, 1, 2, 3
 COUNT, SUM, MEAN, MIN, MAX, LAST_VALUE, SINCE_LAST, SINCE_FIRST, DISTINCT = range(9)
+PERCENTILE = 100
+"""From 101 on, the percentiles from the first to the ninety-ninth."""
 WINDOW, HALF_LIFE, ALL_TIME, MOMENT = range(4)
 
 FEATURE_COLUMNS = 4
@@ -37,22 +40,18 @@ BANK, CONDITION, VALUE, KEY = 0, 1, 2, 3
 
 STEP_COLUMNS = 4
 
-# Columns of `types`: the range of its steps, that of the banks which triggers read after it, and how many
-# of its words are conditions, numbers, and how many there are in all (the others are hashes).
-STEPS_AT, STEPS_END, PROBED_AT, PROBED_END, CONDITIONS, NUMBERS, WIDTH = range(7)
-TYPE_COLUMNS = 7
+# Columns of `types`: the range of its steps, and how many of its words are conditions, numbers, and how many
+# there are in all (the others are hashes).
+STEPS_AT, STEPS_END, CONDITIONS, NUMBERS, WIDTH = range(5)
+TYPE_COLUMNS = 5
 
-# Columns of `events`.
+# Columns of `events`; `PROBE` is the row of what triggers are given of it, -1 when none is concerned.
 KIND, TIME, MARK, PARTITION, POSITION, WORDS_AT, PROBE = range(7)
 EVENT_COLUMNS = 7
 
-# Places of `limits`: lateness (ms), bound (bytes), digest of the plan, whether ids are remembered, where in
-# `probed` the columns begin behind the banks that they need, how many columns, after how many events a state
-# is settled, and the most words of an event.
-(
-    LIMIT_LATENESS, LIMIT_BOUND, LIMIT_DIGEST, LIMIT_REMEMBERS, LIMIT_COLUMNS_AT, LIMIT_COLUMNS, LIMIT_MOST,
-    LIMIT_WIDEST,
-) = range(8)  # fmt: skip
+# Places of `limits`: lateness (ms), bound (bytes), digest of the plan, whether ids are remembered, after how
+# many events a state is settled, and the most words of an event.
+LIMIT_LATENESS, LIMIT_BOUND, LIMIT_DIGEST, LIMIT_REMEMBERS, LIMIT_MOST, LIMIT_WIDEST = range(6)
 
 # A recent event as a row of scratch: these, then its words.
 ROW_KIND, ROW_TIME, ROW_MARK, ROW_PROBE, ROW_WORDS = range(5)

@@ -4,39 +4,36 @@ Recent events are added, in scratch, to each cell that is read, so that a state 
 after it is settled.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
 from features.kernel import recent, settled
-from features.kernel.applying import add_event, held_tiles, room_of
+from features.kernel.additions import (
+    ADDED_KEY,
+    ADDED_NEXT,
+    ADDED_TIME,
+    ADDITION,
+    Additions,
+    add_recent,
+    list_additions,
+)
+from features.kernel.applying import held_tiles, room_of
 from features.kernel.cell import begin_cell, load_cell, size_of
 from features.kernel.compiled import Bytes, Floats, Words, compiled, int64, pointer
 from features.kernel.layout import (
-    BANK,
     BANK_COLUMNS,
-    CONDITION,
     FEATURE_AT,
     FEATURE_COLUMNS,
     FEATURES_END,
-    KEY,
+    HISTOGRAM,
     KEYS,
     MATCH,
-    MISSING,
     MOST_LEVELS,
     OUT,
-    ROW_KIND,
-    ROW_MARK,
-    ROW_TIME,
-    ROW_WORDS,
-    STEP_COLUMNS,
-    STEPS_AT,
-    STEPS_END,
-    TYPE_COLUMNS,
-    VALUE,
 )
+from features.kernel.percentiles import read_histograms
 from features.kernel.reading import read_cell
+from features.kernel.remembering import read_fired
 from features.kernel.sample import kept_at
 from features.kernel.scratch import Tables
 from features.kernel.varint import checksum, get, get_half, get_word
@@ -44,18 +41,6 @@ from features.kernel.varint import checksum, get, get_half, get_word
 GOOD, SHORT, ALTERED = range(3)
 SUMS_ROOM = 5 * MOST_LEVELS + 5
 """Words before the cell in scratch, for sums of windows."""
-
-_KEY, _TIME, _MARK, _VALUE, _NEXT = range(5)
-_ADDITION = 5
-
-
-class Additions(NamedTuple):
-    """What recent events add: for each bank the first addition (-1: none), the newest event's time, and
-    additions of key, time, hash of the id, value and next of the bank, in log order. A time below 0: used."""
-
-    first: Words
-    additions: Words
-    newest: int
 
 
 @compiled
@@ -78,64 +63,14 @@ def check_state(buf: Bytes) -> int:
 
 
 @compiled
-def list_additions(tables: Tables, buf: Bytes, rows: Words, stride: int, first: Words, found: Words) -> None:
-    """List what the recent events of a state add, bank by bank."""
-    types, steps = tables.types, tables.steps
-    for bank in range(tables.n_banks):
-        first[bank] = -1
-    n = int64(0)
-    # From the last on, so that each bank's list begins with the first.
-    for number in range(recent.load_events(types, buf, 0, rows, stride) - 1, -1, -1):
-        row = number * stride
-        kind, words = rows[row + ROW_KIND], row + ROW_WORDS
-        for step in range(
-            types[kind * TYPE_COLUMNS + STEPS_AT] * STEP_COLUMNS,
-            types[kind * TYPE_COLUMNS + STEPS_END] * STEP_COLUMNS,
-            STEP_COLUMNS,
-        ):
-            if steps[step + CONDITION] >= 0 and rows[words + steps[step + CONDITION]] != 1:
-                continue
-            value, key = int64(0), int64(0)
-            if steps[step + VALUE] >= 0:
-                value = rows[words + steps[step + VALUE]]
-            if steps[step + KEY] >= 0:
-                key = rows[words + steps[step + KEY]]
-            if value == MISSING or key == MISSING:
-                continue
-            bank = steps[step + BANK]
-            at = n * _ADDITION
-            found[at + _KEY], found[at + _TIME] = key, rows[row + ROW_TIME]
-            found[at + _MARK], found[at + _VALUE] = rows[row + ROW_MARK], value
-            found[at + _NEXT] = first[bank]
-            first[bank] = n
-            n += 1
-
-
-@compiled
-def add_recent(
-    tables: Tables, added: Additions, words: Words, cell: int, bank: int, key: int, degree: int
-) -> None:
-    """Add to a cell what recent events add to its key, and mark it as used."""
-    number = added.first[bank]
-    while number >= 0:
-        at = number * _ADDITION
-        if added.additions[at + _KEY] == key:
-            add_event(
-                tables.banks, tables.spans, words, cell, degree, added.newest, added.additions[at + _TIME],
-                added.additions[at + _MARK], added.additions[at + _VALUE],
-            )  # fmt: skip
-            added.additions[at + _TIME] = -1
-        number = added.additions[at + _NEXT]
-
-
-@compiled
 def read_row(
     banks: Words, spans: Words, features: Words, scales: Floats, steps: Words, types: Words,
-    buf: Bytes, at: int, row: Floats, fixed: NDArray[np.int64], stride: int, loaded: Words,
+    fired: Words, buf: Bytes, at: int, row: Floats, fixed: NDArray[np.int64], stride: int, loaded: Words,
 ) -> bool:  # fmt: skip
     """Write what is not empty of a state at an instant into `row`; whether the room for a cell sufficed.
 
-    `fixed` (of `read_size` words) and `loaded` are scratch; a recent event takes `stride` words of it.
+    `fired` are two columns a trigger, for how often it fired and how long ago. `fixed` (of `read_size`
+    words) and `loaded` are scratch; a recent event takes `stride` words of it.
     """
     n_banks = banks.size // BANK_COLUMNS
     tables = Tables(pointer(banks), pointer(spans), pointer(steps), pointer(types), n_banks)
@@ -149,6 +84,7 @@ def read_row(
     place, count = start, int64(0)
     if get_half(buf, recent.SETTLED):
         place, count = start + settled.HEADER, get_half(buf, start + settled.CELLS)
+    first, cells, histograms = place, count, False
     done = int64(0)
     while done < n_banks:
         # The cells that are there come in order of banks; those that only recent events begin, between.
@@ -164,6 +100,7 @@ def read_row(
         for number in range(done, min(bank + 1, n_banks)):
             column = number * BANK_COLUMNS
             if tables.banks[column + KEYS] or (number < bank and added.first[number] < 0):
+                histograms = histograms or tables.banks[column + MATCH] == HISTOGRAM
                 continue
             if tables.banks[column + FEATURES_END] == tables.banks[column + FEATURE_AT]:
                 continue
@@ -182,7 +119,12 @@ def read_row(
                 tables.banks, tables.spans, features, scales, words, SUMS_ROOM, degree, at, words, row, 0
             )
         done = max(done, bank + 1)
-    return True
+    if fired.size and get_half(buf, recent.MEMORY):
+        read_fired(buf, recent.events_end(buf, 0), at, pointer(fired), fired.size, row)
+    return not histograms or read_histograms(
+        tables, features, scales, added, came, buf, first, cells, degree, at, row, words, SUMS_ROOM,
+        loaded.size,
+    )  # fmt: skip
 
 
 @compiled
@@ -213,8 +155,8 @@ def read_cross(
     for _ in range(count):
         bank, place = get(buf, place)
         column = bank * BANK_COLUMNS
-        if tables.banks[column + KEYS] == 0:
-            length, place = get(buf, place)
+        if tables.banks[column + MATCH] < 0:
+            length, place = get(buf, place + 8 if tables.banks[column + KEYS] else place)
             place += length
             continue
         key = get_word(buf, place)
@@ -240,13 +182,13 @@ def read_cross(
     # Keys that only recent events have.
     for bank in range(n_banks if came else 0):
         column = bank * BANK_COLUMNS
-        number = added.first[bank] if tables.banks[column + KEYS] else int64(-1)
+        number = added.first[bank] if tables.banks[column + MATCH] >= 0 else int64(-1)
         while number >= 0:
-            addition = number * _ADDITION
-            number = added.additions[addition + _NEXT]
-            if added.additions[addition + _TIME] < 0:
+            addition = number * ADDITION
+            number = added.additions[addition + ADDED_NEXT]
+            if added.additions[addition + ADDED_TIME] < 0:
                 continue
-            key, match = added.additions[addition + _KEY], tables.banks[column + MATCH]
+            key, match = added.additions[addition + ADDED_KEY], tables.banks[column + MATCH]
             row = row_of(keys, ranges[match], ranges[match + 1], key)
             if row < 0:
                 continue
@@ -276,9 +218,9 @@ def forget_thinned(
                 rows[row * width + features[feature * FEATURE_COLUMNS + OUT]] = np.inf
     number = added.first[bank]
     while number >= 0:
-        if not kept_at(added.additions[number * _ADDITION + _KEY], thin):
-            added.additions[number * _ADDITION + _TIME] = -1
-        number = added.additions[number * _ADDITION + _NEXT]
+        if not kept_at(added.additions[number * ADDITION + ADDED_KEY], thin):
+            added.additions[number * ADDITION + ADDED_TIME] = -1
+        number = added.additions[number * ADDITION + ADDED_NEXT]
 
 
 @compiled
@@ -296,4 +238,4 @@ def row_of(keys: Words, low: int, high: int, key: int) -> int:
 
 def read_size(banks: int, most: int, stride: int, steps: int) -> int:
     """Words of scratch for reading: so many recent events of rows so wide, each of at most so many steps."""
-    return banks + most * stride + _ADDITION * most * steps
+    return banks + most * stride + ADDITION * most * steps

@@ -19,18 +19,11 @@ class Tables(NamedTuple):
 
 
 class Read(NamedTuple):
-    """What reading features needs: their tables, the row with its defaults, what is derived, what is
-    probed."""
+    """What reading features needs: their tables, and the row with its defaults."""
 
     features: Words
     scales: Floats
     defaults: Floats
-    derived: Words
-    factors: Floats
-    n_derived: int
-    probed: Words
-    columns_at: int
-    columns: int
     sums: Words
     row: Floats
 
@@ -63,7 +56,8 @@ class Parts(NamedTuple):
 
 
 # Places of `now`: cells listed, words used, what the cells weigh at most and what those not loaded weigh,
-# coarsening degree, flags, newest, where the cells end, and which room did not suffice (0: all did).
-LISTED, TOP, WEIGHT, STORED_WEIGHT, DEGREE, FLAGS, NEWEST, CELLS_END, FULL, MARKS, NOW = range(11)
+# coarsening degree, flags, newest, where the cells end, which room did not suffice (0: all did), and the
+# instant (ms) that conditions are judged at.
+LISTED, TOP, WEIGHT, STORED_WEIGHT, DEGREE, FLAGS, NEWEST, CELLS_END, FULL, MARKS, INSTANT, NOW = range(12)
 
-FULL_CELLS, FULL_OUT = 1, 2
+FULL_CELLS, FULL_OUT, FULL_HITS = 1, 2, 3

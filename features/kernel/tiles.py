@@ -108,6 +108,23 @@ def add_tile(
 
 
 @compiled
+def put_back(banks: Words, words: Words, bank: int, first: int, last: int, place: int, tile: int) -> int:
+    """Put the tile at the offset `tile` under `place` among those from `first` to `last`, which are in order
+    and end behind it; words by which these have become more."""
+    count, total, low, high = words[tile + 1], words[tile + 2], words[tile + 3], words[tile + 4]
+    at = last
+    while at > first and words[at - TILE] >= place:
+        at -= TILE
+    if words[at] == place:
+        add_into(words, at, banks[bank * BANK_COLUMNS + EXTREMES], count, total, low, high)
+        return 0
+    for word in range(last + TILE - 1, at - 1, -1):
+        words[word + TILE] = words[word]
+    words[at], words[at + 1], words[at + 2], words[at + 3], words[at + 4] = place, count, total, low, high
+    return TILE
+
+
+@compiled
 def settle_tiles(
     banks: Words, spans: Words, words: Words, cell: int, bank: int, degree: int, newest: int
 ) -> None:
@@ -144,6 +161,10 @@ def settle_tiles(
                 words, kept, banks[bank * BANK_COLUMNS + EXTREMES],
                 words[tile + 1], words[tile + 2], words[tile + 3], words[tile + 4],
             )  # fmt: skip
+        elif place < previous:
+            # Coarsened further than when it left its level, it reaches back over finer ones.
+            kept += put_back(banks, words, bank, first, kept, place, tile)
+            previous = words[kept]
         else:
             kept += TILE
             previous = place

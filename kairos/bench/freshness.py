@@ -71,7 +71,7 @@ def run(folder: Path, sizes: Sizes, say: Say, table: Path | None = None) -> dict
         for name in ("intake", "behaviour", "serve"):
             rig.start(name, "-m", "kairos", name)
         _ready(rig)
-        rate = _steady(rig, sizes, Path(place) / "rate", say)
+        rate = steady_rate(rig, sizes.rate, sizes.customers, Path(place) / "rate", say)
         say(f"{rate:,} events/s: asking for what has just happened, for {2 * sizes.seconds:.0f} s")
         probe = _Probe(rig, plan, placement)
         began, before = time.monotonic(), rig.logged()
@@ -79,7 +79,7 @@ def run(folder: Path, sizes: Sizes, say: Say, table: Path | None = None) -> dict
             rows = probe.repeat(probe.row_ms, sizes.seconds)
             decisions = probe.repeat(probe.decision_ms, sizes.seconds)
             flowed = (rig.logged() - before) / (time.monotonic() - began)
-            lag = _lag(rig)
+            lag = lag_of(rig)
         finally:
             probe.close()
         rig.stop("publisher")
@@ -177,18 +177,18 @@ class _Probe:
         time.sleep(NAP_S)
 
 
-def _steady(rig: Rig, sizes: Sizes, file: Path, say: Say) -> int:
+def steady_rate(rig: Rig, wanted: int, customers: int, file: Path, say: Say) -> int:
     """Publish at the rate asked for, or at the highest of a few lower ones that the machine keeps up with."""
-    rate = sizes.rate
+    rate = wanted
     file.write_text("100")
-    rig.start("publisher", "-m", "kairos.bench.publisher", str(file), str(sizes.customers))
+    rig.start("publisher", "-m", "kairos.bench.publisher", str(file), str(customers))
     _until(rig, lambda: rig.folded() > 100, "events to be folded")
     while True:
         say(f"publishing {rate:,} events/s")
         file.write_text(str(rate))
         time.sleep(SETTLE_S / 5)
         done = _rate(rig, SETTLE_S)
-        lag = _lag(rig)
+        lag = lag_of(rig)
         if lag <= rate * (BEHIND_S + rig.flush_s) and done >= KEPT * rate:
             return rate
         say(f"   that is too much here: {done:,.0f} events/s were folded, {lag:,} wait")
@@ -198,7 +198,7 @@ def _steady(rig: Rig, sizes: Sizes, file: Path, say: Say) -> int:
             )
         rate = max(LEAST, int(min(0.6 * rate, 0.7 * done) // 100 * 100))
         file.write_text("0")
-        _until(rig, lambda: _lag(rig) == 0, "what waits to be folded")
+        _until(rig, lambda: lag_of(rig) == 0, "what waits to be folded")
 
 
 def _rate(rig: Rig, seconds: float) -> float:
@@ -220,7 +220,7 @@ def _until(rig: Rig, there: Callable[[], bool], what: str) -> None:
         time.sleep(0.05)
 
 
-def _lag(rig: Rig) -> int:
+def lag_of(rig: Rig) -> int:
     """Events that wait: for intake, and behind it for the fold."""
     return rig.unread() + rig.logged() - rig.folded()
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any, Final
 
 import numpy as np
@@ -10,9 +11,11 @@ from events.codec import parse_cloudevent
 from events.contract import Contracts
 from events.envelope import Event
 from events.identity import id_key
-from features.fold import fold_batch
+from features.fold import State, fold_batch
+from features.hits import Hit
 from features.plan import Plan
 from features.store import StateStore
+from features.triggers import told, wake
 from kairos.bench.traffic import Traffic, traffic_of
 from kairos.bench.wide_events import Published
 
@@ -70,12 +73,27 @@ class Past:
             blobs = [states.get(customer) for customer in owner]
             folded = fold_batch(plan, blobs, events, owners, [ELSEWHERE] * len(events), positions)
             states.update(zip(owner, folded.blobs, strict=True))
+            self._remember(plan, states, folded.hits.every(), events)
             newest.update((event.customer, event.time) for event in events)
             for event, published in zip(events, chunk, strict=True):
                 told[event.customer].append(published.value)
             position += len(events)
+        for customer, blob in states.items() if plan.triggers.waits else ():
+            state = State(blob)
+            wake(plan, state, start_ms + PAST_MS, None, customer)
+            states[customer] = state.blob
         self.states = [(blob, newest[customer]) for customer, blob in states.items()]
         self.told = [told[customer] for customer in states]
+
+    @staticmethod
+    def _remember(plan: Plan, states: dict[str, bytes], hits: Sequence[Hit], events: Sequence[Event]) -> None:
+        """Keep what triggers wait with, as the stream does."""
+        for customer, mine in groupby(hits, key=lambda hit: events[hit.event].customer):
+            state = State(states[customer])
+            _, memory = told(plan, state.memory, list(mine), events.__getitem__, {})
+            if memory is not None:
+                state.remember(memory)
+                states[customer] = state.blob
 
 
 def introduce(redis: Any, traffic: Traffic, customers: Sequence[str]) -> None:

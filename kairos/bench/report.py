@@ -28,7 +28,8 @@ def show(told: Mapping[str, Any], as_json: bool) -> None:
         sys.stdout.write(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode() + "\n")
         return
     console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
-    {"stream": _stream, "row": _row, "freshness": _freshness}[told["bench"]](told, console)
+    pages = {"stream": _stream, "row": _row, "freshness": _freshness, "triggers": _triggers}
+    pages[told["bench"]](told, console)
     machine = told["machine"]
     console.print(
         f"\n[dim]revision {told['revision']}, playbook {told['playbook']}, {machine['cores']} cores "
@@ -135,6 +136,38 @@ def _freshness(told: Mapping[str, Any], console: Console) -> None:
             f"{told['machine']['cores']} cores for all of it, this machine keeps up with "
             f"{told['events_per_s']:,}[/]"
         )
+
+
+def _triggers(told: Mapping[str, Any], console: Console) -> None:
+    console.print(
+        f"\n[bold]{told['triggers']:,} triggers of {told['conditions']:,} conditions, {told['features']:,} "
+        f"features[/]: {told['batch']:,} events at once, {told['customers']:,} customers\n"
+    )
+    every: Mapping[str, Any] = told["by_triggers"]
+    table = _table("with so many triggers", *every)
+    for key, words in (
+        ("events_per_s_per_core", "fold and conditions, events/s a core"),
+        ("stage_events_per_s_per_core", "the whole stage, events/s a core"),
+    ):
+        table.add_row(words, *(_whole(each[key]) for each in every.values()))
+    table.add_section()
+    for part in next(iter(every.values()))["cpu_us_per_event"]:
+        table.add_row(
+            f"{part}, us an event", *(_us(each["cpu_us_per_event"][part]) for each in every.values())
+        )
+    table.add_row("messages an event", *(f"{each['fired_per_event']:.3f}" for each in every.values()))
+    console.print(table)
+    found = told["event_to_trigger_ms"]
+    floor, naive = told["floor_us_per_event"], told["naive_us_per_event"]
+    console.print(
+        f"\n- all triggers cost {_us(told['cost_ratio'])} times the fold with none (floor {_us(floor)} us), "
+        f"the stage {_us(told['stage_cost_ratio'])} times"
+    )
+    console.print(f"- naive, conditions alone, rows in hand: {_us(naive)} us an event")
+    console.print(
+        f"- from an event to its trigger at {told['latency_events_per_s']:,} events/s: p50 "
+        f"{found['p50']:,.1f} ms, p99 {found['p99']:,.1f} ms ({told['probes']:,} looked for)"
+    )
 
 
 def _table(first: str, *rest: str) -> Table:

@@ -12,6 +12,7 @@ from features.fold import State, decode
 from features.offer_keys import OfferKeys, offer_keys
 from features.plan import Plan, compile_plan
 from features.row import cross, row
+from features.trigger_features import fired_features
 from kairos.bench.contenders.competent import Competent
 from kairos.bench.contenders.plain_row import PlainRow, packed
 from kairos.bench.contenders.questions import Questions
@@ -77,6 +78,7 @@ def run(folder: Path, sizes: Sizes, say: Say) -> dict[str, Any]:
                 "speedup_vs_naive": ratio(float(np.median(naive)), float(np.median(ours))),
             }
         filled = row(plan, decode(plan, blobs[0]), AT_MS, AT_MS)
+        added = len(fired_features(playbook.triggers, 0))  # what every trigger adds to the row
         out = np.empty_like(filled)
         floor = _us(lambda each: np.copyto(out, each), [filled], sizes.rows)
         return {
@@ -86,7 +88,8 @@ def run(folder: Path, sizes: Sizes, say: Say) -> dict[str, Any]:
             "playbook": playbook.name,
             **sizes._asdict(),
             "features": visible(playbook),
-            "row_features": len(filled),
+            "row_features": len(filled) - added,
+            "trigger_features": added,
             "cross_features": len(plan.cross_features),
             "slate": slate.offers,
             **told,

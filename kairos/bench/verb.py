@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from kairos.bench import freshness, row, stream
+from kairos.bench import freshness, row, stream, triggers
 from kairos.bench.measure import teller
 from kairos.bench.report import show
 from kairos.settings import Settings
@@ -18,6 +18,9 @@ def run(settings: Settings, args: argparse.Namespace) -> int:
         told = stream.run(folder, stream.Sizes(**{name: getattr(args, name) for name in names}), say)
     elif args.what == "row":
         told = row.run(folder, row.Sizes(args.features, args.customers, args.history, args.rows), say)
+    elif args.what == "triggers":
+        names = list(triggers.Sizes._fields)
+        told = triggers.run(triggers.Sizes(**{name: getattr(args, name) for name in names}), say)
     else:
         sizes = freshness.Sizes(args.rate, args.seconds, args.customers)
         told = freshness.run(folder, sizes, say, settings.catalogue)

@@ -37,7 +37,7 @@ class Publisher:
 
     def link(self, households: Iterable[int], at: int) -> None:
         """Tell that a household's card, mailing and member ids are one customer."""
-        self._publish(
+        self.publish(
             [
                 self._message(
                     "loyalty",
@@ -54,7 +54,7 @@ class Publisher:
 
     def sends(self, sends: pd.DataFrame) -> None:
         """Publish campaign sends, topic `marketing`."""
-        self._publish(
+        self.publish(
             [
                 self._message(
                     "marketing",
@@ -71,9 +71,9 @@ class Publisher:
 
     def day(self, day: Day) -> None:
         """Publish what happened on one day; redemptions come after the last basket."""
-        self._publish(self._lines(day.lines))
+        self.publish(self._lines(day.lines))
         self.sends(day.sends)
-        self._publish(
+        self.publish(
             [
                 self._message(
                     "loyalty",
@@ -128,7 +128,8 @@ class Publisher:
         partition = crc32(encoded) % self._partitions
         return Message(topic, partition, encoded, _cloudevent(kind, id_, topic, _rfc3339(at), data))
 
-    def _publish(self, messages: Sequence[Message]) -> None:
+    def publish(self, messages: Sequence[Message]) -> None:
+        """Publish in batches; durable on return."""
         for batch in batches(messages, BATCH):
             self._acknowledged(batch)
         self.published += len(messages)

@@ -30,9 +30,10 @@ from kairos.demo.pictures import Pictures
 from kairos.demo.predictions import Predictions
 from kairos.demo.replay import Replay, latency
 from kairos.demo.shopping import HOUSEHOLDS, Shopping, beginning
+from kairos.history import everything
 from kairos.settings import load
 from kairos.stack import Stack
-from kairos.verify import everything, feast_differs, parity, repeated_pushes
+from kairos.verify import feast_differs, parity, repeated_pushes
 from models import catalogue as offers
 
 TRAIN_AFTER = 0.5  # the share of days after which LightGBM is trained; the rest judges it

@@ -9,13 +9,16 @@ import numpy as np
 
 from events.envelope import Event
 from features.declare import features_of
-from features.feature import Feature
+from features.feature import PERCENTILES, Feature
 from features.kernel.layout import HALF_LIVES_KEPT
 from features.plan import Plan
 from tests.features.workshop import DAY
 
 EDGE = 0.005
 """The edge of a window may be off by so much of its length: half of the widest tile."""
+
+BUCKET = 0.025 + 3e-7
+"""A percentile may be off by so much of itself, and is a float32."""
 
 Pairs = Sequence[tuple[int, Any]]
 """(time, value) of the events that count; decimals in ten-thousandths."""
@@ -76,6 +79,8 @@ class Past:
     def agrees(self, feature: Feature, value: float, key: str | None) -> bool:
         """Whether the float32 is what the feature may be."""
         near, slack = 3e-7, 0.0
+        if feature.function in PERCENTILES:
+            near = BUCKET
         if feature.half_life_ms is not None:
             near, slack = 1e-6, self._rounding(feature, key)
         return any(_same(value, each, near, slack) for each in self.allowed(feature, key))
@@ -141,6 +146,9 @@ def _of(feature: Feature, values: Pairs, at: int, scale: int) -> float:
             return float(min(numbers) / scale)
         case "max":
             return float(max(numbers) / scale)
+        case percentile if percentile in PERCENTILES:
+            rank = math.ceil(Fraction(int(percentile[1:]) * len(numbers), 100))
+            return float(Fraction(sorted(numbers)[rank - 1], scale))
         case "since_last":
             return (at - max(time for time, _ in values)) / DAY
         case "since_first":

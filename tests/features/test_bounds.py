@@ -82,8 +82,8 @@ TRIGGERS = """
 [[trigger]]
 name = "probe"
 on = "sale"
-when = "paid_sum_28d > 1 && paid_count_6h > 1 && sizes_distinct_7d > 1"
-meaning = "reads what is bounded"
+payload = { a = "paid_sum_28d", b = "paid_count_6h", c = "sizes_distinct_7d" }
+meaning = "tells what is bounded"
 """
 
 
@@ -133,18 +133,18 @@ def test_any_batches_give_the_same_bytes_when_bounds_bite(
     p = small(most=most)
     alone, probes = empty(p), []
     for position, event in enumerate(log):
-        done = fold_batch(p, [alone.seal()], [event], [0], [0], [position])
+        done = fold_batch(p, [alone.blob], [event], [0], [0], [position])
         alone = State(done.blobs[0])
-        probes.append(done.probes[0].tolist())
-    blob, found, at = empty(p).seal(), [], 0
+        probes += [repr(hit.told) for hit in done.hits.every()]
+    blob, found, at = empty(p).blob, [], 0
     for size in (*sizes, len(log)):
         piece = log[at : at + size]
         count = len(piece)
         done = fold_batch(p, [blob], piece, [0] * count, [0] * count, range(at, at + count))
         (blob,) = done.blobs
-        found += done.probes.tolist()
+        found += [repr(hit.told) for hit in done.hits.every()]
         at += count
-    assert blob == alone.seal()
+    assert blob == alone.blob
     assert found == probes
     assert len(blob) <= p.playbook.memory_bytes + HEAD + 16 * len(marks_of(p, alone))
 
@@ -154,7 +154,7 @@ def weight(p: Plan, state: State) -> int:
     aggregates = {bank.aggregate.name: bank.aggregate for bank in p.banks}
     found = 0
     for cell in cells_of(p, state):
-        if cell.key or aggregates[cell.aggregate].by is None:
+        if cell.key or not aggregates[cell.aggregate].keyed:
             mine = weights_of(aggregates[cell.aggregate])
             found += mine.cell + mine.tile * (len(cell.tiles) + len(cell.sample))
             found += mine.interval * sum(map(len, cell.halves))
@@ -312,8 +312,8 @@ def test_merging_minds_the_bounds_and_commutes(one: Sequence[Event], two: Sequen
     a = folded(p, one)
     b = folded(p, [Event(e.type, f"other {e.id}", e.time, e.customer, e.fields) for e in two])
     both = merge(p, a, b)
-    assert both.seal() == merge(p, b, a).seal()
-    assert len(both.seal()) <= p.playbook.memory_bytes + HEAD + 16 * len(marks_of(p, both))
+    assert both.blob == merge(p, b, a).blob
+    assert len(both.blob) <= p.playbook.memory_bytes + HEAD + 16 * len(marks_of(p, both))
     assert both.degree >= max(a.degree, b.degree)
     assert both.flags & (a.flags | b.flags) == a.flags | b.flags
     at = both.newest + 1
@@ -325,7 +325,7 @@ def test_merging_past_ids_says_nothing_was_forgotten_whichever_comes_first() -> 
     p = small(lateness="1d")
     full = folded(p, [sale(f"new {n}", NOON + 9 * DAY + n) for n in range(MOST_MARKS)])
     old = folded(p, [sale(f"old {n}", NOON + n) for n in range(5)])
-    assert merge(p, full, old).seal() == merge(p, old, full).seal()
+    assert merge(p, full, old).blob == merge(p, old, full).blob
     assert not merge(p, full, old).flags & FORGOT_MARKS
     more = folded(p, [sale("more", NOON + 9 * DAY)])
     for merged in (merge(p, full, more), merge(p, more, full)):
@@ -337,7 +337,7 @@ def fill(p: Plan, count: int, made: Callable[[int], Event]) -> State:
     state = empty(p)
     for begin in range(0, count, 10_000):
         state = folded(p, [made(n) for n in range(begin, min(count, begin + 10_000))], state)
-    return decode(p, state.seal())
+    return decode(p, state.blob)
 
 
 @pytest.mark.parametrize(
@@ -353,7 +353,7 @@ def test_a_hundred_thousand_of_anything_keep_within_the_bounds(
 ) -> None:
     p = small("16kB", "1d")
     state = fill(p, 100_000, made)
-    assert len(state.seal()) <= 16_000 + HEAD + 16 * MOST_MARKS
+    assert len(state.blob) <= 16_000 + HEAD + 16 * MOST_MARKS
     assert bool(state.flags & THINNED) == (what != "events")
     assert state.flags & FORGOT_MARKS
     at = state.newest + 1
@@ -377,7 +377,7 @@ def answer() -> str:
     state = folded(p, told(1, 120, 40, 40))
     crossed = cross(p, state, state.newest + HOUR, {"kind": ["k1", "k2", "k3"]}, state.newest)
     numbers = row(p, state, state.newest + HOUR, state.newest)
-    whole = blake2b(state.seal() + numbers.tobytes() + crossed.tobytes()).digest()
+    whole = blake2b(state.blob + numbers.tobytes() + crossed.tobytes()).digest()
     return f"{state.degree} {whole.hex()}"
 
 

@@ -186,6 +186,22 @@ def test_distinct_counts_values_of_a_field(value: str) -> None:
     assert memory_of(one) == 16 + 256 * 14
 
 
+def test_percentiles_are_functions_of_a_value_over_windows_and_ever() -> None:
+    lines = ('value = "amount"', "ever = true", "default = { p95 = 0 }")
+    text = aggregate("basket", *lines, functions='["p1", "p2", "p13", "p95"]', windows='["365d"]')
+    row, cross = rows(text + ratio("far", "basket_p95_365d", "basket_p2_ever"))
+    assert not cross
+    assert [*row][:3] == ["basket_p1_365d", "basket_p1_ever", "basket_p2_365d"]
+    assert row["basket_p95_365d"].default == 0.0
+    assert math.isnan(row["basket_p13_ever"].default)
+    words = [row[f"basket_{name}"].meaning.split(":")[0] for name in ("p1_365d", "p2_ever", "p13_365d")]
+    assert words == ["1st percentile over 365d", "2nd percentile of all time", "13th percentile over 365d"]
+    (one,) = declared(text).aggregates
+    assert one.histogram
+    assert one.keys == 160
+    assert memory_of(one) == 160 * (24 + 4 + 9 * 120)
+
+
 def test_a_ratio_divides_two_features_and_is_as_fresh_as_the_staler_allows() -> None:
     text = SPEND + SHARE + ratio("r", "spend_sum_7d", "spend_mean_28d", 'freshness = "1d"', "default = 0")
     text += ratio("q", "by_label_sum_28d", "spend_sum_28d") + ratio(
@@ -248,6 +264,50 @@ TWO = SPEND + SHARE + aggregate("of_kind", 'by = "kind"', 'match = "kind"')
                 windows='["7d", "8d"]',
             ),
             "expected sums or counts to compare, found distinct",
+        ),
+        (aggregate("n", functions='["p0"]'), "share, p1 to p99, found 'p0'"),
+        (aggregate("n", functions='["p100"]'), "share, p1 to p99, found 'p100'"),
+        (aggregate("n", functions='["p07"]'), "share, p1 to p99, found 'p07'"),
+        (aggregate("n", functions='["p50"]'), "a decimal or integer field, as p50 needs one, found nothing"),
+        (aggregate("n", 'value = "kind"', functions='["p50"]'), "decimal or integer field of sale, found"),
+        (
+            aggregate("n", 'value = "amount"', functions='["sum", "p50"]'),
+            "expected percentiles alone, found sum, p50; give them an aggregate of their own",
+        ),
+        (
+            aggregate("n", 'value = "amount"', functions='["p1", "p2", "p3", "p4", "p5", "p6"]'),
+            "functions: expected at most 5 percentiles, found 6",
+        ),
+        (
+            aggregate("n", 'value = "amount"', 'half_lives = ["7d"]', functions='["p50"]'),
+            "no half-lives, as percentiles have none, found 7d",
+        ),
+        (
+            aggregate("n", 'value = "amount"', functions='["p50"]').replace('windows = ["7d"]', ""),
+            "windows: expected windows, half_lives or ever for p50, found none",
+        ),
+        (
+            aggregate("n", 'value = "amount"', 'by = "kind"', 'match = "k"', functions='["p50"]'),
+            "no by, as percentiles are of all values of one field, found 'kind'",
+        ),
+        (aggregate("n", 'value = "amount"', PAIR, 'by = "offer"', functions='["p50"]'), "a customer's, as"),
+        (
+            aggregate("n", 'value = "amount"', 'of = "global"', functions='["p50"]'),
+            "over everybody, found p50",
+        ),
+        (
+            aggregate("n", 'value = "amount"', "keys = 9", functions='["p50"]'),
+            "keys: expected by or distinct",
+        ),
+        (
+            aggregate(
+                "n",
+                'value = "amount"',
+                'trends = [["7d", "8d"]]',
+                functions='["p50"]',
+                windows='["7d", "8d"]',
+            ),
+            "expected sums or counts to compare, found percentiles",
         ),
         (aggregate("n", "keys = 3"), "keys: expected by or distinct beside it"),
         (aggregate("n", 'by = "kind"', 'match = "k"', "keys = 0"), "a whole number from 1 to 4096, found 0"),
@@ -398,6 +458,7 @@ def test_whatever_is_derived_divides_stored_features_of_its_own_row_or_family(na
         assert numerator.match == feature.match
         assert denominator.match in (feature.match, None)
     hidden_ones = {feature.name for feature in features.values() if feature.hidden}
+    read |= {each.name for each in features.values() if each.aggregate.endswith("_nth")}
     assert hidden_ones <= read, "nothing is kept that nobody reads"
 
 

@@ -136,18 +136,31 @@ def test_unknown_is_unknown(text: str, expected: bool | None) -> None:
         ("is_mising(a)", 1, "found is_mising; did you mean is_missing"),
         ("coalesce(a)", 1, r"expected coalesce\(a, b, ...\)"),
         ("a == null", 6, r"is_missing\(x\) asks"),
-        ("a[0] > 1", 1, "expected a name, a value or a condition"),
+        ("a[0] > 1", 1, r"expected the name of a family before \["),
         ("a.b() > 1", 1, "expected a name, a value or a condition"),
         ("{1: 2} == 3", 2, "expected a name, a value or a condition"),
         ("a > $", 5, "expected an expression"),
-        ("'open", 1, "expected an expression"),
+        ("'open", 1, "expected a text with its second quote"),
         ("", 1, "expected the rest of an expression, found the end"),
         ("a ? b : b", 1, "expected a boolean"),
         ("open ? a : kind", 12, "expected a number"),
-        ("1e999 > a", 1, "expected a smaller number"),
+        ("1e999 > a", 1, "expected a number below 1e300"),
+        ("a > 1e-400", 5, "expected a number that is 0 or above"),
+        ("1 < a < 3", 1, "write 1 < x && x < 3"),
+        ("a > 1 and open", 7, "write && for and"),
+        ("a <> 1", 4, "write != for not equal"),
+        ("kind not in ['x']", 6, r"write !\(x in \[..\]\)"),
+        ("a is missing", 3, r"write is_missing\(x\)"),
+        ("kind == '\\q'", 10, "expected an escape of a character"),
+        ("kind == '\\ud800'", 10, "expected an escape of a character"),
+        ("a > true", 5, "expected a number, found true, a boolean"),
+        ("kind == 'a\\x00'", 11, "expected an escape of a character"),
+        ("kind == 'a\x07b'", 11, "found U\\+0007; write it as"),
+        ("kind == 'x' &&\r\n\x0b ope", 17, "found �"),
+        ("kind == '''x'''", 9, "found three quotes"),
         ("(" * 60 + "a" + ")" * 60 + " > 1", 41, "at most 40 levels"),
         (" || ".join(["open"] * 60), 1, "replaces a chain"),
-        ("a" * 3000, 1, "at most 2000 characters"),
+        ("a" * 3000, 2001, "at most 2000 characters"),
     ],
 )
 def test_faults_are_said_at_their_character(text: str, at: int, message: str) -> None:
@@ -161,6 +174,14 @@ def test_faults_are_said_at_their_character(text: str, at: int, message: str) ->
 def test_any_text_compiles_or_is_refused(text: str) -> None:
     with contextlib.suppress(BadExpression):
         compile_expression(text, {"a": "number", "b": "boolean"})
+
+
+def test_what_is_false_in_spite_of_an_unknown_is_false_in_arrays_too() -> None:
+    expression = compile_expression("(open && event.paid) == false", NAMES)
+    opened, paid = np.array([None, True], dtype=object), np.array([False, None], dtype=object)
+    values, unknown = expression.evaluate({"open": opened, "event.paid": paid})
+    assert values.tolist() == [True, False]
+    assert unknown.tolist() == [False, True]
 
 
 def test_names_are_the_ones_read_and_constants_need_none() -> None:

@@ -33,7 +33,7 @@ from features.plan import Plan, compile_plan
 from features.spine import fold_spine, write_spine
 from kairos.local import Server
 from tests.features.test_declare_attribute import ATTRIBUTES, with_attributes
-from tests.features.workshop import DAY, NOON, folded, sale
+from tests.features.workshop import DAY, NOON, folded, placed, sale
 
 PERSON = """
 [[attribute_table]]
@@ -162,7 +162,7 @@ def test_past_rows_hold_what_counted_just_before_each_instant_of_a_spine(
         for late in (-1, 0)
     ]
     moments += [*edges, *moments[:7]]
-    write_spine(door.spine, fold_spine(plan, log, moments))
+    write_spine(door.spine, fold_spine(plan, placed(log), moments))
     asked = pd.DataFrame(moments, columns=["customer_id", "at"])
     found = door.historical_rows(asked)
     names = [feature.name for feature in full_features(plan)]

@@ -20,7 +20,7 @@ from features.spine import fold_spine, write_spine
 from features.storage import storage_of
 from kairos.local import Server
 from tests.features.test_everybody import EVERYBODY, PEOPLE, seen, sold
-from tests.features.workshop import DAY, HOUR, NOON, RICH_EVENTS, plan
+from tests.features.workshop import DAY, HOUR, NOON, RICH_EVENTS, placed, plan
 
 LOG = [
     sold(n, NOON + n * HOUR, PEOPLE[n % 4], amount=10_000 * n, offer="ab"[n % 2], kind="ax"[n % 2])
@@ -82,10 +82,9 @@ def test_past_values_are_as_a_decision_saw_them_or_as_of_their_instant(
     door: FeastDoor, everyone: Plan
 ) -> None:
     door.apply()
-    placed = [(0, n, event) for n, event in enumerate(LOG)]
-    past = EverybodyPast(everyone, placed)
+    past = EverybodyPast(everyone, placed(LOG))
     moments = [(PEOPLE[n % 4], NOON + n * HOUR + 1, n) for n in (40, 3, 25)]
-    write_spine(door.spine, fold_spine(everyone, LOG, [each[:2] for each in moments]))
+    write_spine(door.spine, fold_spine(everyone, placed(LOG), [each[:2] for each in moments]))
     early, late = NOON + 3 * HOUR, NOON + 99 * HOUR
     cuts = [None, Cut(early, early, (1,)).plain, Cut(late, late, (2,)).plain]
     asked = pd.DataFrame(moments, columns=["customer_id", "at", "n"]).assign(

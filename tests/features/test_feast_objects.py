@@ -19,9 +19,11 @@ from features.plan import compile_plan
 from features.row import row
 from features.spine import fold_spine, write_spine
 from kairos.local import Server
-from tests.features.workshop import AGGREGATES, DAY, HOUR, NOON, call, folded, plan, playbook, sale
+from tests.features.test_percentiles import BASKET
+from tests.features.workshop import AGGREGATES, DAY, HOUR, NOON, call, folded, placed, plan, playbook, sale
 
 END = NOON + 120 * DAY
+ASKED = AGGREGATES + BASKET
 
 
 def history() -> list[Event]:
@@ -45,14 +47,14 @@ def door(redis_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Feas
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
     opened = FeastDoor(
-        plan(), project="feast_test", redis_url=redis_server.url, run_dir=tmp_path_factory.mktemp("run")
+        plan(ASKED), project="feast_test", redis_url=redis_server.url, run_dir=tmp_path_factory.mktemp("run")
     )
     opened.apply()
     return opened
 
 
 def test_online_values_are_exactly_the_served_row(door: FeastDoor, redis_server: Server) -> None:
-    p = plan()
+    p = plan(ASKED)
     log = history()
     customers = sorted({event.customer for event in log})
     states = {c: folded(p, [event for event in log if event.customer == c]) for c in customers}
@@ -71,14 +73,14 @@ def test_online_values_are_exactly_the_served_row(door: FeastDoor, redis_server:
 
 
 def test_past_values_are_exactly_the_rows_of_the_log_cut_before_the_instant(door: FeastDoor) -> None:
-    p = plan()
+    p = plan(ASKED)
     log = history()
     random = Random(8)
     customers = [*sorted({event.customer for event in log}), "{001}nobody"]
     moments = [(random.choice(customers), NOON + random.randrange(130 * DAY)) for _ in range(150)]
     busy = log[700]
     moments += [(busy.customer, busy.time), (busy.customer, busy.time + 1), *moments[:10]]
-    assert write_spine(door.spine, fold_spine(p, log, moments)) == len(set(moments))
+    assert write_spine(door.spine, fold_spine(p, placed(log), moments)) == len(set(moments))
     asked = pd.DataFrame(moments, columns=["customer_id", "at"]).assign(label=range(len(moments)))
     found = door.historical_rows(asked)
     assert list(found["label"]) == list(range(len(moments))), "as many rows as asked, in their order"
@@ -94,11 +96,11 @@ def test_applying_again_changes_nothing_and_a_change_is_shown(
     redis_server: Server, tmp_path: Path, door: FeastDoor
 ) -> None:
     assert door.apply() == []
-    first = FeastDoor(plan(), project="again", redis_url=redis_server.url, run_dir=tmp_path)
+    first = FeastDoor(plan(ASKED), project="again", redis_url=redis_server.url, run_dir=tmp_path)
     lines = first.apply()
-    assert f"+ view customer_features: {plan().customer_features[0].name}" in lines
+    assert f"+ view customer_features: {plan(ASKED).customer_features[0].name}" in lines
     assert first.apply() == []
-    changed = compile_plan(load(playbook(AGGREGATES.replace('"84d"', '"56d"'))))
+    changed = compile_plan(load(playbook(ASKED.replace('"84d"', '"56d"'))))
     second = FeastDoor(changed, project="again", redis_url=redis_server.url, run_dir=tmp_path)
     lines = second.apply()
     assert "- view customer_features: paid_sum_84d" in lines
@@ -109,7 +111,7 @@ def test_applying_again_changes_nothing_and_a_change_is_shown(
 
 
 def test_two_features_that_share_a_field_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    refuse_collisions(plan())
+    refuse_collisions(plan(ASKED))
     monkeypatch.setattr(feast_difference, "field_of", lambda view, feature: feature[:4].encode())
     with pytest.raises(FieldsCollide, match="rename one"):
-        refuse_collisions(plan())
+        refuse_collisions(plan(ASKED))

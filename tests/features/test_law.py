@@ -51,17 +51,15 @@ READ = (
     *("paid_sum_hl1d", "paid_mean_hl14d", "paid_count_ever", "lately_count_11d", "lately_trend_1d_30d"),
     *("fading_mean_hl10m", "scored_trend_7d_28d", "unscored_count_28d", "gifts_count_ever"),
     *("notes_distinct_1d", "sizes_distinct_7d", "first_due_max_ever", "calls_a_sale"),
+    *("basket_p1_1h", "basket_p50_7d", "basket_p95_90d", "basket_p95_ever", "scores_p99_ever"),
 )
-TRIGGERS = "".join(
-    f"""
+TRIGGERS = f"""
 [[trigger]]
-name = "at_{name}"
+name = "told"
 on = "sale"
-when = "{name} > 3"
-meaning = "reads it after each sale"
+meaning = "tells all of it after each sale"
+payload = {{ {", ".join(f'{name} = "{name}"' for name in READ)} }}
 """
-    for name in READ
-)
 
 
 def body(p: Plan, state: State) -> bytes:
@@ -74,12 +72,12 @@ def body(p: Plan, state: State) -> bytes:
 def one_by_one(p: Plan, log: Sequence[Event]) -> tuple[bytes, list[Fate]]:
     state = empty(p)
     fates = [fold(p, state, event, 0, position) for position, event in enumerate(log)]
-    return state.seal(), fates
+    return state.blob, fates
 
 
 def cut(p: Plan, log: Sequence[Event], sizes: Sequence[int]) -> tuple[bytes, list[Fate]]:
     """The log folded in pieces of these sizes, and what is left at the end."""
-    blob, fates, at = empty(p).seal(), [], 0
+    blob, fates, at = empty(p).blob, [], 0
     for size in (*sizes, len(log)):
         piece = log[at : at + size]
         count = len(piece)
@@ -188,18 +186,18 @@ def test_customers_mixed_in_one_batch_are_each_as_alone(
     random.shuffle(owners)
     coming = [iter(enumerate(log, start=len(logs[n]) // 2)) for n, log in enumerate(rest)]
     positions, events = zip(*(next(coming[owner]) for owner in owners), strict=True) if owners else ((), ())
-    blobs: list[bytes | None] = [state.seal() for state in before]
+    blobs: list[bytes | None] = [state.blob for state in before]
     blobs.append(None)
     mixed = fold_batch(p, blobs, events, owners, [0] * len(events), positions)
-    assert mixed.blobs == [*(folded(p, log).seal() for log in logs), empty(p).seal()]
+    assert mixed.blobs == [*(folded(p, log).blob for log in logs), empty(p).blob]
     for owner, state in enumerate(before):
         mine = [n for n, each in enumerate(owners) if each == owner]
         alone = fold_batch(
-            p, [state.seal()], rest[owner], [0] * len(mine), [0] * len(mine), [positions[n] for n in mine]
+            p, [state.blob], rest[owner], [0] * len(mine), [0] * len(mine), [positions[n] for n in mine]
         )
-        for number, n in enumerate(mine):
-            probe, same = mixed.probe_rows[n], alone.probe_rows[number]
-            assert probe < 0 > same or mixed.probes[probe].tobytes() == alone.probes[same].tobytes()
+        told = {hit.event: repr(hit.told) for hit in mixed.hits.every()}
+        same = {hit.event: repr(hit.told) for hit in alone.hits.every()}
+        assert [told.get(n) for n in mine] == [same.get(number) for number in range(len(mine))]
 
 
 @given(rich_histories(), st.lists(st.integers(1, 9), max_size=4), st.sampled_from([2, 5, MOST_RECENT]))
@@ -208,20 +206,21 @@ def test_what_triggers_read_after_an_event_is_the_row_of_a_state_folded_up_to_th
     log: Sequence[Event], sizes: list[int], most: int
 ) -> None:
     p = restless(rich(TRIGGERS), most)
-    columns = list(p.triggers.columns)
+    names = [feature.name for feature in p.customer_features]
+    columns = [names.index(name) for name in p.triggers.triggers[0].told]
     assert len(columns) == len(READ)
     state, alone, at = empty(p), empty(p), 0
     for size in (*sizes, len(log)):
         piece = log[at : at + size]
         count = len(piece)
-        done = fold_batch(p, [state.seal()], piece, [0] * count, [0] * count, range(at, at + count))
+        done = fold_batch(p, [state.blob], piece, [0] * count, [0] * count, range(at, at + count))
+        told = {hit.event: hit.told for hit in done.hits.every()}
         for number, event in enumerate(piece):
             fold(p, alone, event, 0, at + number)
-            place = int(done.probe_rows[number])
-            assert (place >= 0) == (event.type == "sale")
-            if place >= 0:
+            assert (number in told) == (event.type == "sale")
+            if number in told:
                 expected = whole_row(p, alone, alone.newest + 1)[columns]
-                np.testing.assert_array_equal(done.probes[place], expected)
+                np.testing.assert_array_equal(told[number], expected)
         at += count
         state = State(done.blobs[0])
 

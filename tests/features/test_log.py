@@ -41,7 +41,7 @@ name = "log"
 [[aggregate]]
 name = "a{number}"
 event = "bought"
-functions = ["count"]
+functions = ["{"count" if number < 5 else "p95"}"]
 windows = ["1h"]
 unit = "times"
 meaning = "a number"
@@ -55,6 +55,8 @@ where = "{where}"
             ("units >= 3", 'by = "kind"\nmatch = "kind"'),
             ("!is_missing(units) || gift", ""),
             ("gift && note != 'no'", ""),
+            ("units >= 3", 'value = "units"'),
+            ("!gift", 'value = "amount"'),
         ]
     )
 )

@@ -10,7 +10,7 @@ from features.kernel.settled import HEADER, WEIGHT
 from features.memory import COARSEST, FINENESS, INTERVALS, memory_of, weights_of
 from features.plan import Plan, compile_plan
 from tests.features.test_declare import GROCERY
-from tests.features.workshop import DAY, HOUR, NOON, folded, plan, playbook, sale
+from tests.features.workshop import DAY, HOUR, NOON, folded, plan, playbook, rich, sale
 
 WIDE = GROCERY.parent / "wide"
 
@@ -27,7 +27,7 @@ def test_the_constants_are_those_of_the_state() -> None:
     assert (FINENESS, COARSEST, INTERVALS) == (OF_BANKS, at.COARSEST, at.HALF_LIVES_KEPT + 1)
 
 
-@pytest.mark.parametrize("whole", [plan(), compile_plan(load(GROCERY)), compile_plan(load(WIDE))])
+@pytest.mark.parametrize("whole", [plan(), rich(), compile_plan(load(GROCERY)), compile_plan(load(WIDE))])
 def test_the_weights_are_those_of_the_state(whole: Plan) -> None:
     rows = whole.tables.banks.reshape(-1, at.BANK_COLUMNS)
     for bank in whole.banks:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from events.contract import FARTHEST
 from events.envelope import Field
 from features.fold import BlobDamaged, Fate, UnknownPlan, decode, empty, encode, fold
+from features.remembered import Entry, Remembered, Wait, pack
 from features.row import StateAhead, cross, explain, row
 from tests.features.oracle import Past
 from tests.features.workshop import DAY, NOON, bare, call, folded, plan, rich, sale
@@ -84,9 +85,10 @@ def test_positions_and_memory_come_back() -> None:
     p = plan()
     state = folded(p, [sale(1, NOON), call(2, NOON)])
     fold(p, state, call(3, NOON), 7, 12)
-    state.memory["t"] = [True, 5, [[1, 2, "id", 3, ["k"], {"x": 1.5}, "c"]], []]
+    state.remember(pack(Remembered({2: Entry(7, NOON, 5, -3, 9)}, [Wait(NOON + DAY, 2, NOON, -3, 9)])))
     again = decode(p, encode(p, state))
     assert (again.applied, again.memory) == ({0: 1, 7: 12}, state.memory)
+    assert again.memory
     assert (again.newest, again.digest) == (NOON, p.digest)
     fold(p, again, call(4, NOON), 0, 2)
     assert again.memory == state.memory, "folding leaves it alone"

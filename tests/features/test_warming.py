@@ -6,7 +6,7 @@ import pytest
 
 from features.row import explain, row
 from features.storage import pack, storage_of
-from features.warming import NEVER, Mask, Record, Since, mask_of, record_of
+from features.warming import NEVER, Mask, Record, Since, mask_of, quiet_until, record_of
 from tests.features.test_convert import FIRST, RENAMED, WIDENED
 from tests.features.workshop import AGGREGATES, DAY, NOON, folded, plan, sale
 
@@ -87,6 +87,55 @@ def test_missing_is_said_in_rows_cross_rows_and_to_people() -> None:
     assert told["paid_count_28d"].status == "known"
     crossed = Mask(mask.row, np.array([0, NEVER]), frozenset("b")).on_cross(np.ones((3, 2), np.float32), at)
     assert np.isnan(crossed).tolist() == [[False, True]] * 3
+
+
+TRIGGERS = """
+[[trigger]]
+name = "old_ones"
+meaning = "reads what was always there"
+on = "sale"
+when = "paid_count_28d > 3"
+
+[[trigger]]
+name = "giver"
+meaning = "reads a window that is new"
+on = "sale"
+when = "paid_count_28d > 3 && gifts_count_28d > 1"
+
+[[trigger]]
+name = "to_givers"
+meaning = "asks of everybody what is new"
+on = "call"
+audience = "gifts_count_28d > 1"
+
+[[trigger]]
+name = "generous"
+meaning = "reads what is made of it"
+on = "sale"
+when = "generosity > 0.5"
+
+[[trigger]]
+name = "tenth_gift"
+meaning = "counts what it is about, from now on"
+on = "sale"
+when = "event.gift"
+nth = 10
+"""
+
+
+def test_a_trigger_that_reads_what_is_warming_is_quiet_for_as_long() -> None:
+    p = plan(FIRST + RATIO, TRIGGERS)
+    (hidden,) = (each for each in storage_of(p).stored if each.name == "tenth_gift_nth")
+    begun = {hidden.key: {0: Since(hidden.name, 3, BEGAN, "p")}}
+    record = Record(since(10) | begun, {}, {})
+    (window,) = {when for when in mask_of(NEW, record, 1).row.tolist() if 0 < when < NEVER}
+    assert window > BEGAN + 28 * DAY
+    reading = dict.fromkeys(("giver", "to_givers", "generous"), window)
+    assert quiet_until(p, record, 1) == reading | {"tenth_gift": NEVER}
+    assert quiet_until(p, record, 2) == dict.fromkeys([*reading, "tenth_gift"], NEVER), "one has not begun"
+    filled = Record(record.since, {GIFTS: BEGAN + DAY, hidden.key: BEGAN + 2 * DAY}, {})
+    assert quiet_until(p, filled, 1) == dict.fromkeys(reading, BEGAN + DAY) | {"tenth_gift": BEGAN + 2 * DAY}
+    assert quiet_until(p, Record({}, {}, {}), 1) == {}
 
 
 @pytest.mark.parametrize("known", [None, 5])

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import TypeVar
 
 from hypothesis import strategies as st
 
@@ -13,6 +14,8 @@ from features.fold import empty, fold_batch
 from features.kernel.layout import LIMIT_MOST
 from features.plan import Plan, compile_plan
 from features.state import State
+
+T = TypeVar("T")
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -218,6 +221,27 @@ ever = true
 unit = "USD"
 meaning = "this customer with this offer"
 
+[[aggregate]]
+name = "basket"
+event = "sale"
+value = "amount"
+where = "pieces > 0"
+functions = ["p1", "p50", "p95"]
+windows = ["5m", "1h", "7d", "90d"]
+ever = true
+unit = "USD"
+meaning = "what is paid at once"
+default = {{ p50 = -1 }}
+
+[[aggregate]]
+name = "scores"
+event = "sale"
+value = "score"
+functions = ["p99", "p25"]
+ever = true
+unit = "points"
+meaning = "scores, any of them missing"
+
 [[ratio]]
 name = "calls_a_sale"
 numerator = "calls_count_28d"
@@ -245,11 +269,17 @@ default = 0
 
 
 def playbook(
-    aggregates: str = AGGREGATES, triggers: str = "", *, lateness: str = "400d", events: str = EVENTS
+    aggregates: str = AGGREGATES,
+    triggers: str = "",
+    *,
+    lateness: str = "400d",
+    events: str = EVENTS,
+    wakes: int = 16,
 ) -> Path:
     """Write a playbook and say where."""
     folder = Path(mkdtemp())
-    (folder / "playbook.toml").write_text(f'name = "small"\nlateness = "{lateness}"\n{aggregates}')
+    top = f'name = "small"\nlateness = "{lateness}"\n' + (f"wakes = {wakes}\n" if wakes != 16 else "")
+    (folder / "playbook.toml").write_text(top + aggregates)
     (folder / "events.toml").write_text(events)
     (folder / "triggers.toml").write_text(triggers)
     return folder
@@ -257,10 +287,15 @@ def playbook(
 
 @cache
 def plan(
-    aggregates: str = AGGREGATES, triggers: str = "", lateness: str = "400d", events: str = EVENTS
+    aggregates: str = AGGREGATES,
+    triggers: str = "",
+    lateness: str = "400d",
+    events: str = EVENTS,
+    wakes: int = 16,
 ) -> Plan:
     """The plan of such a playbook."""
-    return compile_plan(load(playbook(aggregates, triggers, lateness=lateness, events=events)))
+    folder = playbook(aggregates, triggers, lateness=lateness, events=events, wakes=wakes)
+    return compile_plan(load(folder))
 
 
 def rich(triggers: str = "") -> Plan:
@@ -290,6 +325,11 @@ def bare(ident: object, time: int, **fields: Field) -> Event:
 def call(ident: object, time: int, reason: str = "help", customer: str = "{001}someone") -> Event:
     """A call to the desk."""
     return Event("call", str(ident), time, customer, {"reason": reason})
+
+
+def placed(log: Iterable[T]) -> list[tuple[int, int, T]]:
+    """The log as partition 0 holds it."""
+    return [(0, position, item) for position, item in enumerate(log)]
 
 
 def folded(plan: Plan, log: Iterable[Event], state: State | None = None) -> State:

@@ -93,6 +93,35 @@ def test_freshness_sees_events_in_the_row_and_in_decisions(capsys: pytest.Captur
     assert "in a decision's answer" in page(capsys, found)
 
 
+def test_triggers_are_timed_beside_the_fold_alone_and_seen_on_their_topic(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sizes = (
+        "--features",
+        "200",
+        "--triggers",
+        "40",
+        "--customers",
+        "100",
+        "--events",
+        "800",
+        "--batch",
+        "200",
+    )
+    found = told(capsys, "triggers", *sizes, "--history", "3", "--rate", "100", "--seconds", "1")
+    assert set(found["by_triggers"]) == {"0", "4", "40"}
+    none, most = found["by_triggers"]["0"], found["by_triggers"]["40"]
+    assert none["cpu_us_per_event"]["conditions"] == none["fired_per_event"] == 0
+    assert most["conditions_us"]["given"] > 0
+    assert most["fold_with_triggers_us"] > found["floor_us_per_event"] > 0
+    assert found["naive_us_per_event"] > 0
+    assert 0 < found["conditions"] <= found["triggers"] <= 40
+    assert 0 < found["event_to_trigger_ms"]["p50"] <= found["event_to_trigger_ms"]["p99"]
+    text = page(capsys, found)
+    assert "the whole stage, events/s a core" in text
+    assert "None" not in text
+
+
 def test_a_rate_too_high_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     spread = {"p50": 1.0, "p99": 2.0}
     found = {

@@ -36,11 +36,36 @@ def described(capsys: pytest.CaptureFixture[str], folder: Path = GROCERY, *words
     return told
 
 
+PERCENTILES = """
+[[aggregate]]
+name = "dear"
+event = "basket_line"
+value = "amount"
+functions = ["p95"]
+windows = ["28d"]
+unit = "USD"
+meaning = "what is much for this customer"
+"""
+
+
+def test_percentiles_say_how_many_buckets_they_keep_and_how_sharp_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(GROCERY, tmp_path / "grocery"))
+    with (folder / "playbook.toml").open("a") as file:
+        file.write(PERCENTILES)
+    told = described(capsys, folder)
+    (feature,) = [each for each in told["features"] if each["source"] == "dear"]
+    assert (feature["name"], feature["in"], feature["unit"]) == ("dear_p95_28d", "row", "USD")
+    assert main(["describe", str(folder)]) == 0
+    assert "basket_line.amount, of a customer, up to 160 buckets of 2.5 %" in capsys.readouterr().out
+
+
 def test_every_feature_is_told_with_all_that_people_ask(capsys: pytest.CaptureFixture[str]) -> None:
     told = described(capsys)
     features = {each["name"]: each for each in told["features"]}
     attributes = [each for each in features.values() if each["function"] == "attribute"]
-    assert told["row_features"] + told["cross_features"] == 328 + len(attributes)
+    assert told["row_features"] + told["cross_features"] == 328 + 2 * 12 + len(attributes)
     assert len(features) == len(told["features"])
     for each in features.values():
         assert each["unit"], each

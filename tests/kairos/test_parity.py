@@ -21,7 +21,7 @@ from features.fold import empty, fold
 from features.fold import encode as encode_state
 from features.plan import Plan
 from features.row import cross, row
-from features.triggers import advance
+from features.triggers import act
 from kairos.local import Server
 from kairos.parity import drawn, run
 from kairos.settings import Settings
@@ -69,8 +69,7 @@ def trade(kiosk: Kiosk, spoilt: str | None = None) -> None:
 
     def put(event: Event) -> None:
         partition = partition_of(event.customer, PARTITIONS)
-        fold(plan, states[event.customer], event, partition, positions[partition])
-        advance(plan, states[event.customer], event)
+        act(plan, states[event.customer], [event], partition, [positions[partition]])
         positions[partition] += 1
         messages.append(Message(BEHAVIOUR, partition, event.customer.encode(), encode(event)))
 

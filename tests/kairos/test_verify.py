@@ -17,13 +17,13 @@ from experiments.audit import Leak
 from features.attribute_past import AttributePast
 from features.declare import load as load_playbook
 from features.feast_store import RedisStateStore
-from features.fold import empty, fold
+from features.fold import empty
 from features.fold import encode as encode_state
 from features.full_row import full_row
 from features.plan import Plan, compile_plan
 from features.row import cross
 from features.state import State
-from features.triggers import advance
+from features.triggers import act
 from kairos.demo.shopping import Shopping, milliseconds
 from kairos.local import Server
 from kairos.verify import parity
@@ -79,8 +79,7 @@ def history() -> list[Event]:
 def folded(plan: Plan, events: list[Event]) -> State:
     state = empty(plan)
     for position, event in enumerate(events):
-        fold(plan, state, event, partition_of(CUSTOMER, PARTITIONS), position)
-        advance(plan, state, event)
+        act(plan, state, [event], partition_of(CUSTOMER, PARTITIONS), [position])
     return state
 
 

@@ -10,7 +10,9 @@ from events.codec import parse_cloudevent
 from features.declare import Playbook, features_of, load
 from features.declare_fields import event_names
 from features.expression import compile_expression
-from kairos.bench import wide, wide_world
+from features.plan import compile_plan
+from features.trigger import FIRED_COUNT, FIRED_SINCE
+from kairos.bench import wide, wide_triggers, wide_world
 from kairos.bench.wide_events import START_MS, STEP_MS, TYPES, Skew, WideEvents, events
 from models.catalogue import faults_of
 
@@ -31,8 +33,10 @@ def test_it_writes_where_it_is_told(tmp_path: Path) -> None:
 
 
 def test_it_is_a_thousand_features_wide(playbook: Playbook) -> None:
-    row, cross = ([f for f in features if not f.hidden] for features in features_of(playbook))
+    every, cross = ([f for f in features if not f.hidden] for features in features_of(playbook))
+    row = [feature for feature in every if feature.function not in (FIRED_COUNT, FIRED_SINCE)]
     assert (len(row), len(cross)) == (900, 100)
+    assert len(every) == len(row) + 2 * len(playbook.triggers)
     functions = {feature.function for feature in (*row, *cross)}
     assert functions == {
         *("count", "sum", "mean", "min", "max", "last", "since_last", "since_first"),
@@ -42,7 +46,7 @@ def test_it_is_a_thousand_features_wide(playbook: Playbook) -> None:
         *("category", "merchant", "merchant_type", "topic", "reason", "offer")
     }
     assert len(playbook.aggregates) == 80
-    assert not faults_of(wide.FOLDER, row, cross)
+    assert not faults_of(wide.FOLDER, every, cross)
 
 
 @pytest.mark.parametrize("skew", ["uniform", "zipf"])
@@ -100,3 +104,16 @@ def test_all_ids_of_a_customer_are_linked(playbook: Playbook) -> None:
     columns = drawn.columns(4, whose=[3, 3, 1, 0])
     assert columns.customers.tolist() == [3, 3, 1, 0]
     assert drawn.decoded(columns)[0].customer == drawn.minted(3)
+
+
+def test_triggers_are_drawn_for_it_without_a_fault_and_share_conditions(tmp_path: Path) -> None:
+    wide_triggers.write(tmp_path, 120)
+    drawn = load(tmp_path)
+    assert len(drawn.triggers) == 120
+    sorts = Counter(map(wide_triggers.sort_of, drawn.triggers))
+    assert set(sorts) == {"edge", "edge_of", "event", "sequence", "absence", "wake", "nth", "family"}
+    assert 0.35 < (sorts["edge"] + sorts["edge_of"]) / 120 < 0.65
+    plan = compile_plan(drawn)
+    assert len(plan.triggers.tables.clauses_at) - 1 < 120
+    assert wide_triggers.triggers(120).startswith(wide_triggers.triggers(40))
+    assert wide_triggers.triggers(40) != wide_triggers.triggers(40, seed=5)

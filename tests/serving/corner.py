@@ -18,7 +18,7 @@ from features.declare import load
 from features.feast_store import RedisStateStore
 from features.fold import empty, encode, fold
 from features.plan import Plan, compile_plan
-from kairos.verify import everything
+from kairos.history import everything
 from models.record import DecisionRecord, unpack
 from serving import app
 from tests.service import Service

@@ -7,9 +7,10 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from features.fold import UnknownPlan, encode
+from features.fold import UnknownPlan, empty, encode
 from features.row import row
 from features.storage import pack, storage_of
+from features.triggers import act
 from features.warming import PLANS_KEY, WARMING_KEY, Since
 from serving.plan_room import PlanRoom
 from tests.features.test_convert import FIRST
@@ -57,7 +58,7 @@ def test_states_of_the_plan_before_and_after_are_read(ours: Any, theirs: Any) ->
     if ours is NEW:
         assert values["gifts_count_28d"] != values["gifts_count_28d"], "not zero: nobody counted"
     own = encode(ours, folded(ours, EVENTS))
-    assert room.open(own)[0].seal() == own
+    assert room.open(own)[0].blob == own
     assert not room.open(own)[1].names
 
 
@@ -73,3 +74,28 @@ def test_what_warms_is_missing_until_the_stream_says_otherwise() -> None:
     mask = room.open(blob)[1]
     assert (mask.row > NOON + 4).any()
     assert not (mask.row > NOON + 5).any()
+
+
+TRIGGERS = """
+[[trigger]]
+name = "bought"
+meaning = "something was bought"
+on = "sale"
+"""
+
+
+def test_serving_answers_by_its_own_triggers_while_the_stream_has_others() -> None:
+    ours, theirs = plan(triggers=TRIGGERS), plan(triggers=TRIGGERS.replace("bought", "paid_up") + TRIGGERS)
+    line = Line()
+    room = PlanRoom(cast(Any, line), ours, 1)
+    line.held[PLANS_KEY][theirs.digest.encode()] = pack(storage_of(theirs))
+    asyncio.run(room.refresh())
+    state = empty(theirs)
+    act(theirs, state, EVENTS, 0, [0, 1])
+    opened, mask = room.open(encode(theirs, state))
+    assert not mask.names
+    values = dict(
+        zip([f.name for f in ours.customer_features], row(ours, opened, NOON + 9, NOON + 9), strict=True)
+    )
+    assert values["bought_fired_count"] == 2
+    assert values["paid_count_28d"] == 2

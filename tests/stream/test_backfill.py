@@ -157,7 +157,7 @@ def test_what_is_new_is_missing_until_backfilled_and_then_exact_to_the_byte(
 
 def settled_all(plan: Plan, blobs: Iterable[tuple[str, bytes | None]]) -> dict[str, bytes]:
     """The states with their recent events added: a merge has done so, the fold does so now and then."""
-    return {who: settled(plan, decode(plan, blob)).seal() for who, blob in blobs if blob is not None}
+    return {who: settled(plan, decode(plan, blob)).blob for who, blob in blobs if blob is not None}
 
 
 class SwappingMemory(MemoryStore):

@@ -1,7 +1,7 @@
 """Folding is exact whatever the batches and wherever a crash comes."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -9,14 +9,20 @@ import pytest
 
 from events import dead_letters
 from events.bus import Message, Record
-from events.codec import encode, parse_cloudevent
+from events.codec import encode, parse_cloudevent, parse_time
 from events.envelope import Event, Tick
 from events.identity import mint, partition_of
 from features.plan import Plan
+from features.state import State
+from features.storage import storage_of
+from features.triggers import next_wake
+from features.warming import Record as WarmingRecord
+from features.warming import Since
 from stream.behaviour import BehaviourStage
 from stream.behaviour_fold import BehaviourFold
 from stream.counters import Counters
 from stream.state_cache import CAPACITY, StateCache
+from stream.swap import SwappingReader
 from tests.stream.kiosk import (
     DAY,
     HOUR,
@@ -44,13 +50,20 @@ class Process:
     """One life of a behaviour process over a store that outlives it."""
 
     def __init__(
-        self, plan: Plan, store: MemoryStore, cached: int = CAPACITY, partitions: int = PARTITIONS
+        self,
+        plan: Plan,
+        store: MemoryStore,
+        cached: int = CAPACITY,
+        partitions: int = PARTITIONS,
+        quiet: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self.counters = Counters(NoRedis(), "behaviour")
         self.counters.due = lambda: False  # type: ignore[method-assign]
         self.outlet = PaperOutlet(store)
         self.cache = StateCache(cached)
-        folding = BehaviourFold(plan, store, partitions, self.cache, self.counters, store.watermarks())
+        folding = BehaviourFold(
+            plan, store, partitions, self.cache, self.counters, store.watermarks(), quiet=quiet
+        )
         bus: Any = NoBus()
         self.stage = BehaviourStage(
             plan, folding, store, cast(Any, self.outlet), self.counters, bus, threading.Event(), {}
@@ -109,6 +122,13 @@ def test_what_happened_is_counted(plan: Plan, logs: list[list[Record]]) -> None:
     }
 
 
+def looked_at_in_time(plan: Plan, store: MemoryStore) -> bool:
+    """Whether whoever waits is looked at in time; a look that has become needless may be left."""
+    known = {who: at for wakes in store.wakes.values() for who, at in wakes.items()}
+    due = {who: next_wake(plan, State(blob)) for who, blob in store.blobs.items()}
+    return all(at is None or known.get(who, at + 1) <= at for who, at in due.items())
+
+
 def test_a_crash_at_any_effect_ends_in_the_same_states_and_triggers(
     plan: Plan, logs: list[list[Record]], whole: tuple[MemoryStore, list[Message]]
 ) -> None:
@@ -132,7 +152,7 @@ def test_a_crash_at_any_effect_ends_in_the_same_states_and_triggers(
             again.stage.take([poll])
         assert store.blobs == whole[0].blobs, lives
         assert store.marks == whole[0].marks, lives
-        assert store.wakes == whole[0].wakes, lives
+        assert looked_at_in_time(plan, store), lives
         assert fired(process.outlet.messages + again.outlet.messages) == fired(whole[1]), lives
     assert effects > 30
 
@@ -182,6 +202,51 @@ def test_an_answer_in_time_ends_the_wait(plan: Plan, answer: Event, fires: bool)
     logs = records(INVITED, answer, Tick(MONDAY + 9 * DAY), customer=WHO)
     names = [data["trigger"] for data in fired(Process(plan, MemoryStore()).read(logs, 10)).values()]
     assert ("invitation_forgotten" in names) is fires
+
+
+def test_a_late_answer_is_the_cause_of_what_it_supersedes(plan: Plan) -> None:
+    end = MONDAY + 2 * DAY
+    logs = records(INVITED, Tick(end + DAY), used("A", MONDAY + HOUR), customer=WHO)
+    told = fired(Process(plan, MemoryStore()).read(logs, 10))
+    (instance,) = (
+        ident
+        for ident, each in told.items()
+        if each["trigger"] == "invitation_forgotten" and "superseded_by" not in each
+    )
+    superseded = told[f"{instance}.superseded"]
+    assert (superseded["cause"], superseded["superseded_by"], superseded["instance"]) == (
+        "r1",
+        "r1",
+        instance,
+    )
+    assert superseded["time"] == told[instance]["time"]
+
+
+def test_a_trigger_is_quiet_while_what_it_reads_is_warming_and_nothing_else_changes(
+    plan: Plan, logs: list[list[Record]], whole: tuple[MemoryStore, list[Message]]
+) -> None:
+    every = fired(whole[1])
+    instants = sorted(parse_time(each["time"]) for each in every.values() if each["trigger"] == "big_week")
+    (key,) = (each.key for each in storage_of(plan).stored if each.name == "spend")
+    begun = instants[len(instants) // 2] - 8 * DAY
+    record = WarmingRecord({key: {n: Since("spend", 3, begun, "p") for n in range(PARTITIONS)}}, {}, {})
+    reader = SwappingReader(None, plan, record, PARTITIONS)
+    until = reader.quiet["big_week"]
+    assert instants[0] < until < instants[-1], "some are before and some behind"
+    store = MemoryStore()
+    process = Process(plan, store, quiet=lambda: reader.quiet)
+    heard = {
+        ident: each
+        for ident, each in every.items()
+        if each["trigger"] != "big_week" or parse_time(each["time"]) >= until
+    }
+    assert fired(process.read(logs, 64)) == heard
+    assert process.counters.values["triggers_warming"] == len(every) - len(heard)
+    assert process.counters.values["triggers_fired"] == len(heard)
+    assert store.blobs == whole[0].blobs, "what happened is remembered all the same"
+    assert set(reader.quiet) == {"big_week"}
+    reader.learn(WarmingRecord(record.since, {key: 0}, {}))
+    assert not reader.quiet, "it has been backfilled"
 
 
 def test_a_tick_read_again_wakes_nobody_early(plan: Plan) -> None:

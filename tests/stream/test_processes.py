@@ -24,8 +24,8 @@ from events.envelope import Event, Tick
 from events.topics import layout
 from features.feast_store import RedisStateStore
 from features.plan import Plan
+from kairos.history import everything
 from kairos.local import Server, start_redis
-from kairos.verify import everything
 from models.catalogue import Catalogue
 from models.online import OnlineModel, online_key
 from stream.intake import places

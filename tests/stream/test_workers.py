@@ -16,7 +16,7 @@ from events.codec import parse_cloudevent
 from events.counters import WORKERS_KEY, counters_key
 from features.feast_store import RedisStateStore
 from features.plan import Plan
-from kairos.verify import everything
+from kairos.history import everything
 from stream.behaviour import POSITIONS
 from stream.worker import NothingToDo, Worker
 from tests.stream.kiosk import DAY, MONDAY, KioskSetup, MemoryStore, as_messages, behaviour_log, eventually

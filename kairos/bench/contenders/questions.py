@@ -10,6 +10,7 @@ from events.envelope import MARK
 from features.declare import Aggregate, Playbook, features_of
 from features.declare_fields import event_names
 from features.expression import compile_expression
+from features.trigger import FIRED_COUNT, FIRED_SINCE
 
 SHARED = ("offer", "offer_group", "global")
 """Counted over everybody."""
@@ -91,6 +92,8 @@ class Questions:
         owner = {f.name: f.aggregate for f in (*row, *cross) if f.derived is None}
         of = {aggregate.name: aggregate for aggregate in playbook.aggregates}
         for feature in (*row, *cross):
+            if feature.function in (FIRED_COUNT, FIRED_SINCE):
+                continue  # contenders have no triggers
             if feature.derived is None:
                 its = of[feature.aggregate]
                 window = -1 if feature.window_ms is None else its.windows.index(feature.window_ms)

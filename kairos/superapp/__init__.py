@@ -1,0 +1,1 @@
+"""A simulated super-app: seeded customers whose events feed the playbook `superapp`."""
