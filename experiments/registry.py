@@ -17,10 +17,12 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 with warnings.catch_warnings():
     # MLflow's own use of SQLAlchemy, at import; not ours to mend.
     warnings.filterwarnings("ignore", message="The ``noload`` loader strategy is deprecated")
-    import mlflow.store.model_registry.sqlalchemy_store
-    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+    import mlflow.store.model_registry.sqlalchemy_store  # noqa: F401
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+from experiments.registry_file import SQLITE, artefacts_of, file_of, make_ready
 
 # It tells of every table it makes.
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
@@ -56,6 +58,9 @@ class Registry:
                 "MLflow's folder of files holds no registry"
             )
         self.uri = uri
+        self._file = file_of(uri)
+        if self._file is not None:
+            make_ready(self._file, self._make)
         self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         self._experiment: str | None = None
 
@@ -135,11 +140,13 @@ class Registry:
             )
         return self._experiment
 
+    def _make(self, file: Path) -> None:
+        store = SqlAlchemyStore(f"{SQLITE}{file}", str(self._home()))
+        store.engine.dispose()
+
     def _home(self) -> str | None:
         """Where an SQLite registry keeps its files; a server decides that itself."""
-        if not self.uri.startswith("sqlite:///"):
-            return None
-        return (Path(self.uri.removeprefix("sqlite:///")).resolve().parent / "models").as_uri()
+        return None if self._file is None else artefacts_of(self._file)
 
     def _ensure(self, name: str) -> None:
         try:

@@ -3,12 +3,12 @@
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from events.setup import Setup
+from experiments.registry_file import file_of
 from features.plan import Plan
 from models.catalogue import Catalogue
 from models.online import CHAMPION, OnlineModel, online_key, registered_name, unpack
@@ -21,7 +21,6 @@ from serving.redis_line import RedisAway, RedisLine
 ONLINE_EVERY_S: Final = 0.05
 CHAMPION_EVERY_S: Final = 1.0
 KIND: Final = "lightgbm"
-SQLITE: Final = "sqlite:///"
 
 log = logging.getLogger("kairos.models")
 
@@ -125,7 +124,8 @@ class ModelShelf:
     def _fetch(self) -> dict[str, BatchModel]:
         """In the thread: the champions that are not on the shelf yet."""
         found: dict[str, BatchModel] = {}
-        if self._uri.startswith(SQLITE) and not Path(self._uri.removeprefix(SQLITE)).exists():
+        file = file_of(self._uri)
+        if file is not None and not file.exists():
             return found  # nobody has trained anything yet, and asking would make the file
         try:
             # MLflow takes seconds to import; a door that only decides should not wait for it.

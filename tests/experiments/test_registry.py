@@ -67,6 +67,39 @@ def test_a_poll_is_cheap(registry: Registry) -> None:
     assert sorted(spent)[10] < 0.02
 
 
+def test_whoever_is_killed_while_it_is_made_the_next_one_makes_it_whole(tmp_path: Path) -> None:
+    """Serving looks for it while training makes it."""
+    file = tmp_path / "run" / "mlflow.db"
+    command = [
+        sys.executable,
+        "-c",
+        f"from experiments.registry import Registry; Registry('sqlite:///{file}')",
+    ]
+    first = subprocess.Popen(command)
+    others: list[subprocess.Popen[bytes]] = []
+    try:
+        unfinished = file.with_name("mlflow.db.new")
+        ends = time.monotonic() + 300
+        while not (unfinished.exists() and unfinished.stat().st_size > 50_000):
+            assert first.poll() is None, "expected the first one to be at it for a while"
+            assert time.monotonic() < ends
+            time.sleep(0.01)
+        others = [subprocess.Popen(command) for _ in range(2)]
+        assert not file.exists()
+        first.kill()
+        assert [other.wait(300) for other in others] == [0, 0]
+    finally:
+        for process in (first, *others):
+            process.kill()
+            process.wait()
+    assert sorted(path.name for path in file.parent.iterdir()) == ["mlflow.db", "mlflow.db.lock"]
+    with sqlite3.connect(file) as database:
+        assert not database.execute(
+            "select name from sqlite_master where name like '_alembic_tmp%'"
+        ).fetchall()
+    database.close()
+
+
 @pytest.mark.parametrize("uri", ["var/mlruns", "file:///tmp/mlruns"])
 def test_folders_of_files_are_refused(uri: str) -> None:
     with pytest.raises(ValueError, match="expected sqlite"):

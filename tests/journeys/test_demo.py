@@ -12,7 +12,7 @@ import pytest
 
 from kairos.local import Server
 
-DAYS = 24
+DAYS = 14
 QUALITY = {"auc", "auc_ci", "log_loss", "ndcg", "ndcg_moments"}
 
 
