@@ -11,9 +11,10 @@ import pytest
 from features.declare import load
 from features.plan import compile_plan
 from kairos.__main__ import main
-from kairos.bench import report
+from kairos.bench import report, triggers
 from kairos.bench.cut import cut, visible
 from kairos.bench.measure import Reading, steady_us
+from kairos.bench.rig import BenchFailed
 from kairos.bench.stages import Sampler
 
 WIDE = Path("playbooks/wide")
@@ -120,6 +121,11 @@ def test_triggers_are_timed_beside_the_fold_alone_and_seen_on_their_topic(
     text = page(capsys, found)
     assert "the whole stage, events/s a core" in text
     assert "None" not in text
+
+
+def test_too_few_events_to_measure_triggers_are_refused() -> None:
+    with pytest.raises(BenchFailed, match="expected --events of at least 4,000"):
+        triggers.run(triggers.Sizes(events=3_999), print)
 
 
 def test_a_rate_too_high_is_said(capsys: pytest.CaptureFixture[str]) -> None:
