@@ -64,8 +64,8 @@ def run(sizes: Sizes, say: Say) -> dict[str, Any]:
     """Measure it; errors: `BenchFailed`."""
     if sizes.events < 2 * sizes.batch:
         raise BenchFailed(
-            f"triggers: expected --events of at least {2 * sizes.batch:,}, two micro-batches of --batch, the first "
-            f"to warm up with; found {sizes.events:,}"
+            f"triggers: expected --events of at least {2 * sizes.batch:,}, two micro-batches of --batch, "
+            f"the first to warm up with; found {sizes.events:,}"
         )
     with tempfile.TemporaryDirectory(prefix="kairos-bench-") as place:
         counts = sorted({0, sizes.triggers // 10, sizes.triggers})
