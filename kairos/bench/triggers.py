@@ -200,14 +200,14 @@ def _latency(playbook: Playbook, sizes: Sizes, say: Say) -> dict[str, Any]:
         say("starting intake and behaviour")
         for name in ("intake", "behaviour"):
             rig.start(name, "-m", "kairos", name)
-        rate = steady_rate(rig, sizes.rate, sizes.customers, Path(place) / "rate", say)
-        say(f"{rate:,} events/s: waiting for triggers, for {sizes.seconds:.0f} s")
+        steady = steady_rate(rig, sizes.rate, sizes.customers, Path(place) / "rate", say)
+        say(f"{steady.rate:,} events/s: waiting for triggers, for {sizes.seconds:.0f} s")
         found = _waited(rig, sizes.seconds)
         waiting = lag_of(rig)
         rig.stop("publisher")
     return {
-        "latency_events_per_s": rate,
-        "kept_up": rate == sizes.rate,
+        "latency_events_per_s": steady.rate,
+        "kept_up": steady.kept_up,
         "waiting_at_the_end": waiting,
         "event_to_trigger_ms": spread(found, 1),
         "probes": len(found),
