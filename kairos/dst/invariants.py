@@ -1,0 +1,212 @@
+"""What must hold after every step, and what must hold once all is well again and has come to rest.
+
+A register: a rule is a function that is told what the `Witness` sees and answers what is wrong. Later rules are
+added by naming them in `EVERY_STEP` or `AT_REST`.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from events.bus import Record
+from events.codec import BadEvent, decode, parse_cloudevent
+from events.envelope import Event
+from events.topics import BEHAVIOUR
+from features.feast_store import WATERMARKS_KEY, wakes_key
+from kairos.dst.parts import PARTITIONS
+from kairos.dst.retold import retell
+from kairos.dst.stall import stall
+from kairos.dst.witness import Witness
+from stream.behaviour import POSITIONS
+from stream.intake_journal import KEY as JOURNAL
+
+Rule = Callable[[Witness], Iterator[str]]
+
+
+class Broken(Exception):
+    """A rule is broken: which, and how."""
+
+    def __init__(self, rule: str, what: str) -> None:
+        self.rule, self.what = rule, what
+        super().__init__(f"{rule}: {what}")
+
+
+class Invariants:
+    """The rules over one run; those of every step look at what the step has changed."""
+
+    def __init__(self, witness: Witness) -> None:
+        self._witness = witness
+        self._every_step = [make(witness) for make in EVERY_STEP]
+
+    def after_step(self) -> None:
+        """Look once more. Errors: `Broken`."""
+        self._witness.look()
+        for rule in self._every_step:
+            rule()
+
+    def at_rest(self) -> None:
+        """Look at everything. Errors: `Broken`."""
+        for rule in AT_REST:
+            for what in rule(self._witness):
+                raise Broken(_named(rule), what)
+
+
+def _named(rule: object) -> str:
+    return (getattr(rule, "__doc__", "") or "").strip().splitlines()[0].rstrip(".")
+
+
+class OnceOnTheLog:
+    """An event is on the log once, however often it was delivered and whoever crashed."""
+
+    def __init__(self, witness: Witness) -> None:
+        self._witness = witness
+
+    def __call__(self) -> None:
+        for record in self._witness.fresh:
+            if record.topic == BEHAVIOUR:
+                item = decode(record.value)
+                if isinstance(item, Event) and len(places := self._witness.events[item.type, item.id]) > 1:
+                    shown = " and ".join(f"{each.partition}/{each.position}" for each in places)
+                    raise Broken(_named(self), f"{item.type} {item.id} stands at {shown}")
+
+
+class OnePush:
+    """One instance of a trigger makes one push."""
+
+    def __init__(self, witness: Witness) -> None:
+        self._witness = witness
+        self._seen = 0
+
+    def __call__(self) -> None:
+        if not self._witness.fresh:
+            return
+        for instance, records in self._witness.pushes.items():
+            if len(records) > 1:
+                raise Broken(_named(self), f"{instance} was pushed {len(records)} times")
+            if instance not in self._witness.triggers:
+                raise Broken(_named(self), f"{instance} was pushed and never fired")
+
+
+class JournalTrue:
+    """What intake's journal calls read is on the log, or among the dead letters."""
+
+    def __init__(self, witness: Witness) -> None:
+        self._witness = witness
+        self._checked: dict[bytes, int] = {}
+
+    def __call__(self) -> None:
+        for name, value in self._witness.hash(JOURNAL).items():
+            if not name.startswith(b"read:"):
+                continue
+            position = int(value)
+            before = self._checked.get(name, -1)
+            if position == before:
+                continue
+            _, topic, partition = name.decode().split(":")
+            self._checked[name] = position
+            for record in self._witness.world.topics.records(topic, int(partition), before):
+                if record.position > position:
+                    break
+                if what := _lost(self._witness, record):
+                    raise Broken(_named(self), f"read up to {topic}/{partition}/{position}, but {what}")
+
+
+class PositionsTrue:
+    """What a watermark or a saved position covers is in the states."""
+
+    def __init__(self, witness: Witness) -> None:
+        self._witness = witness
+        self._checked = [-1] * PARTITIONS
+
+    def __call__(self) -> None:
+        witness = self._witness
+        marks, places = witness.hash(WATERMARKS_KEY), witness.hash(POSITIONS)
+        for partition in range(PARTITIONS):
+            field = b"%d" % partition
+            claimed = int(places.get(field, b"-1"))
+            if (mark := marks.get(field)) is not None:
+                tick = witness.tick(partition, int(mark))
+                if tick is None:
+                    raise Broken(_named(self), f"watermark {int(mark)} of {partition} is of no tick")
+                claimed = max(claimed, tick)
+            if claimed > self._checked[partition]:
+                self._look(partition, self._checked[partition], claimed)
+                self._checked[partition] = claimed
+
+    def _look(self, partition: int, after: int, claimed: int) -> None:
+        log, programs = self._witness.log[partition], stall().plan.programs
+        newest: dict[str, int] = {}
+        for record, item in log[after + 1 : claimed + 1]:
+            if isinstance(item, Event) and item.type in programs:
+                newest[item.customer] = record.position
+        for customer, position in newest.items():
+            state = self._witness.state(customer)
+            held = -1 if state is None else state.applied.get(partition, -1)
+            if held < position:
+                what = f"{customer} holds {partition} up to {held}, not {position}, though {claimed} is claimed"
+                raise Broken(_named(self), what)
+
+
+def taken_in(witness: Witness) -> Iterator[str]:
+    """Every acknowledged event is on the log, or among the dead letters."""
+    for topic in witness.world.topics.partitions:
+        if topic in stall().playbook.contracts.topics:
+            for partition in range(PARTITIONS):
+                for record in witness.world.topics.records(topic, partition):
+                    if what := _lost(witness, record):
+                        yield what
+
+
+def refused_once(witness: Witness) -> Iterator[str]:
+    """A message is refused once."""
+    for place, letters in witness.letters.items():
+        if len(letters) > 1 and place[0] != BEHAVIOUR:
+            yield f"{'/'.join(map(str, place))} has {len(letters)} dead letters"
+
+
+def states_told(witness: Witness) -> Iterator[str]:
+    """A state is what the plain fold of the log says, and who waits is known to be woken."""
+    for partition, log in enumerate(witness.log):
+        waiting = witness.world.redis.keys.ranked(wakes_key(partition).encode())
+        for customer, story in retell(stall().plan, log, partition).items():
+            blob = witness.blob(customer)
+            if blob != story.state:
+                held = "none" if blob is None else f"one of {len(blob)} bytes"
+                yield f"{customer}: expected a state of {len(story.state)} bytes, found {held} that differs"
+            at = waiting.get(customer.encode())
+            if story.wake is not None and (at is None or at > story.wake):
+                yield f"{customer} waits for {story.wake}, Redis knows of {at}"
+
+
+def triggers_told(witness: Witness) -> Iterator[str]:
+    """What fired is what the plain fold of the log fires."""
+    expected: set[str] = set()
+    for partition, log in enumerate(witness.log):
+        for story in retell(stall().plan, log, partition).values():
+            expected.update(story.fired)
+    for instance in sorted(expected - witness.triggers.keys()):
+        yield f"{instance} did not fire"
+    for instance in sorted(witness.triggers.keys() - expected):
+        yield f"{instance} fired, and the log says nothing of it"
+
+
+def _lost(witness: Witness, record: Record) -> str:
+    """What is missing of a domain's record; empty when it was taken in."""
+    if (record.topic, record.partition, record.position) in witness.letters:
+        return ""
+    place = f"{record.topic}/{record.partition}/{record.position}"
+    try:
+        event = parse_cloudevent(record.value)
+        found = stall().playbook.contracts.types.get(event.type)
+        known = event.id if found is None else str(event.data.get(found.id_field or "", event.id))
+        return "" if (event.type, known) in witness.events else f"{event.type} {known} at {place} is not there"
+    except BadEvent:
+        return f"{place} cannot be read and was not refused"
+
+
+EVERY_STEP: Final[tuple[Callable[[Witness], Callable[[], None]], ...]] = (
+    OnceOnTheLog,
+    OnePush,
+    JournalTrue,
+    PositionsTrue,
+)
+AT_REST: Final[tuple[Rule, ...]] = (taken_in, refused_once, states_told, triggers_told)
