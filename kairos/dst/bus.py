@@ -156,7 +156,7 @@ class SimulatedReader:
             left = ends - life.monotonic()
             if left <= 0:
                 return []
-            life.wait(min(left, 0.02))
+            life.wait(min(left, 0.1))
 
     def close(self) -> None:
         """See `Reader.close`."""

@@ -8,26 +8,19 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from events.bus import Record
-from events.codec import BadEvent, decode, parse_cloudevent
+from events.codec import decode
 from events.envelope import Event
 from events.topics import BEHAVIOUR
 from features.feast_store import WATERMARKS_KEY, wakes_key
+from kairos.dst.broken import Broken
 from kairos.dst.parts import PARTITIONS
 from kairos.dst.retold import retell
 from kairos.dst.stall import stall
-from kairos.dst.witness import Witness
+from kairos.dst.witness import Witness, identity_of
 from stream.behaviour import POSITIONS
 from stream.intake_journal import KEY as JOURNAL
 
 Rule = Callable[[Witness], Iterator[str]]
-
-
-class Broken(Exception):
-    """A rule is broken: which, and how."""
-
-    def __init__(self, rule: str, what: str) -> None:
-        self.rule, self.what = rule, what
-        super().__init__(f"{rule}: {what}")
 
 
 class Invariants:
@@ -55,18 +48,26 @@ def _named(rule: object) -> str:
 
 
 class OnceOnTheLog:
-    """An event is on the log once, however often it was delivered and whoever crashed."""
+    """A delivery is on the log at most once, whoever crashed.
+
+    A domain that delivers an event again may have it on the log again: intake forgets in a crash what it has
+    seen, and the state knows it as a repeat.
+    """
 
     def __init__(self, witness: Witness) -> None:
         self._witness = witness
 
     def __call__(self) -> None:
-        for record in self._witness.fresh:
+        witness = self._witness
+        for record in witness.fresh:
             if record.topic == BEHAVIOUR:
                 item = decode(record.value)
-                if isinstance(item, Event) and len(places := self._witness.events[item.type, item.id]) > 1:
+                if not isinstance(item, Event):
+                    continue
+                places, times = witness.events[item.type, item.id], witness.delivered[item.type, item.id]
+                if len(places) > times:
                     shown = " and ".join(f"{each.partition}/{each.position}" for each in places)
-                    raise Broken(_named(self), f"{item.type} {item.id} stands at {shown}")
+                    raise Broken(_named(self), f"{item.type} {item.id}, delivered {times} times, stands at {shown}")
 
 
 class OnePush:
@@ -194,13 +195,10 @@ def _lost(witness: Witness, record: Record) -> str:
     if (record.topic, record.partition, record.position) in witness.letters:
         return ""
     place = f"{record.topic}/{record.partition}/{record.position}"
-    try:
-        event = parse_cloudevent(record.value)
-        found = stall().playbook.contracts.types.get(event.type)
-        known = event.id if found is None else str(event.data.get(found.id_field or "", event.id))
-        return "" if (event.type, known) in witness.events else f"{event.type} {known} at {place} is not there"
-    except BadEvent:
+    known = identity_of(record)
+    if known is None:
         return f"{place} cannot be read and was not refused"
+    return "" if known in witness.events or known in witness.refused else f"{' '.join(known)} at {place} is not there"
 
 
 EVERY_STEP: Final[tuple[Callable[[Witness], Callable[[], None]], ...]] = (

@@ -1,4 +1,4 @@
-"""An asyncio event loop of simulated time: one callback a step, whenever the schedule says."""
+"""An asyncio event loop of simulated time that runs when the schedule says so."""
 
 import asyncio
 import heapq
@@ -17,7 +17,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
     """What asyncio's tasks, futures, locks and time-outs ask of a loop.
 
     `now` gives its time in seconds. `connect` opens a connection for a protocol, `block` runs a function that
-    may stand still, beside the loop. Callbacks run one at a time by `step`; `due` says when the next one may.
+    may stand still, beside the loop. Callbacks run by `step`, and `due` says when the next one may.
     """
 
     def __init__(self, now: Callable[[], float], connect: Connect, block: Block) -> None:
@@ -36,7 +36,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         return self._timers[0][0] if self._timers else None
 
     def step(self) -> None:
-        """Run the next callback that may run. Errors: `SystemExit` of the callback, such as `Crash`."""
+        """Run what may run, until everything waits. Errors: `SystemExit` of a callback, such as `Crash`."""
         now = self._now()
         while self._timers and self._timers[0][0] <= now:
             self._ready.append(heapq.heappop(self._timers)[2])
@@ -48,7 +48,6 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
                     handle._run()
                 finally:
                     asyncio._set_running_loop(None)
-                return
 
     def time(self) -> float:
         """Seconds of simulated time."""

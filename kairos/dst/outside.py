@@ -1,17 +1,22 @@
 """Everybody outside: tills, apps and clubs that publish, and publish again until it is acknowledged."""
 
+import asyncio
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from zlib import crc32
 
+import orjson
+
 from events.bus import Message
+from kairos.dst.broken import Broken
+from kairos.dst.doors import Answer, ask
 from kairos.dst.parts import PARTITIONS
 from kairos.dst.schedule import Errand
 from kairos.dst.stall import KINDS, bought, filled, joined
-from kairos.dst.world import EPOCH_MS, World
+from kairos.dst.world import EPOCH_MS, Incarnation, World
 
 CARDS: Final = 5
-AGAIN_MS: Final = 150
+AGAIN_MS: Final = 60
 LATE_MS: Final = 180_000
 
 
@@ -30,6 +35,7 @@ class Outside:
         self._world = world
         self._doing: list[Doing] = []
         self.published: dict[str, str] = {}
+        self.answers: dict[str, bytes] = {}
 
     @property
     def busy(self) -> bool:
@@ -103,8 +109,58 @@ class Outside:
         value = b'{"nonsense": "%s"' % ident.encode() if errand.n % 2 else bought(ident, 0, "", "much", "fruit")
         return self._publish("till", ident, value, ident)
 
-    def _decide(self, errand: Errand) -> None:
-        return None
+    def _decide(self, errand: Errand) -> Callable[[], bool]:
+        request = f"q{errand.n}"
+        asked = {"customer": f"card:c{errand.n % CARDS}", "placement": "feed", "request_id": request}
 
-    def _answer(self, errand: Errand) -> None:
-        return None
+        def hear(answer: Answer) -> None:
+            before = self.answers.setdefault(request, answer.body)
+            if before != answer.body:
+                raise Broken("One request has one answer", f"{request}: first {before!r}, then {answer.body!r}")
+
+        return self._ask("/v1/decisions", asked, hear)
+
+    def _answer(self, errand: Errand) -> Callable[[], bool] | None:
+        """Take up an offer that was made."""
+        if not self.answers:
+            return None
+        decided = orjson.loads(list(self.answers.values())[errand.n % len(self.answers)])
+        offers = [each["offer"] for each in decided["offers"]]
+        if not offers:
+            return None
+        offer = offers[errand.n // 7 % len(offers)]
+        return self._ask(
+            "/v1/outcomes", {"decision_id": decided["decision_id"], "offer": offer, "kind": "conversion"}
+        )
+
+    def _ask(
+        self, path: str, asked: dict[str, Any], hear: Callable[[Answer], None] = lambda answer: None
+    ) -> Callable[[], bool]:
+        """Ask the HTTP door, and again until it has answered well and the answer was heard."""
+        body, world = orjson.dumps(asked), self._world
+        asking: tuple[Incarnation, asyncio.Task[Answer]] | None = None
+
+        def attempt() -> bool:
+            nonlocal asking
+            life = world.parts["serve"].life
+            if asking is not None:
+                asked_of, task = asking
+                if task.done() and not task.cancelled() and task.exception() is None:
+                    asking, answer = None, task.result()
+                    if world.random.random() < 0.05:
+                        world.tell("outside", f"does not hear the answer of {path}")
+                    elif answer.status < 300:
+                        world.tell("outside", f"hears {answer.status} of {path}")
+                        hear(answer)
+                        return True
+                    elif answer.status < 500:
+                        raise Broken("What is asked well is answered", f"{path}: {answer.status} {answer.body!r}")
+                elif asked_of is not life:
+                    asking = None  # it has died, and nobody will answer
+                return False
+            if life is not None:
+                world.tell("outside", f"asks {path} {body.decode()}")
+                asking = life, ask(life, "POST", path, body)
+            return False
+
+        return attempt

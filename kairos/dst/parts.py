@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from events.setup import Clock
-from events.topics import layout
 from features.feast_store import RedisStateStore
 from kairos.dst import bus, redis_clients
 from kairos.dst.bus import SimulatedBus
@@ -84,16 +83,9 @@ def stream_part(world: World, name: str, assemble: Assemble) -> Part:
     return Part(world, name, begin)
 
 
-def populate(world: World, workers: int) -> None:
-    """Give the world its topics and parts."""
-    from kairos.dst.life import Undisturbed
-
-    SimulatedBus(world.topics, Undisturbed(lambda: 0.0, lambda _: None)).ensure(
-        layout(stall().playbook.contracts, PARTITIONS)
-    )
+def stream_parts(world: World, workers: int) -> list[Part]:
+    """Intake, learner, and so many workers that fold."""
     parts = [stream_part(world, "intake", _intake), stream_part(world, "learner", _learner)]
-    parts += [
-        stream_part(world, worker.name, _folding(worker))
-        for worker in (Worker(index, workers) for index in range(workers))
-    ]
-    world.parts = {part.name: part for part in parts}
+    for worker in (Worker(index, workers) for index in range(workers)):
+        parts.append(stream_part(world, worker.name, _folding(worker)))
+    return parts

@@ -7,10 +7,16 @@ from typing import Final, NamedTuple
 
 import redis
 
-from kairos.dst.invariants import Broken, Invariants
+from events.topics import layout
+from kairos.dst.bus import SimulatedBus
+from kairos.dst.broken import Broken
+from kairos.dst.invariants import Invariants
 from kairos.dst.outside import Outside
-from kairos.dst.parts import PARTITIONS, populate
+from kairos.dst.doors import push_part, serve_part
+from kairos.dst.life import Undisturbed
+from kairos.dst.parts import PARTITIONS, stream_parts
 from kairos.dst.schedule import Breakage, Schedule
+from kairos.dst.stall import stall
 from kairos.dst.witness import Witness
 from kairos.dst.world import Told, World
 from stream.behaviour import POSITIONS
@@ -35,7 +41,10 @@ class Outcome(NamedTuple):
 def undergo(schedule: Schedule) -> Outcome:
     """Run a schedule; the same one always comes to the same."""
     world = World(schedule.seed)
-    populate(world, schedule.workers)
+    nobody = Undisturbed(lambda: 0.0, lambda _: None)
+    SimulatedBus(world.topics, nobody).ensure(layout(stall().playbook.contracts, PARTITIONS))
+    parts = [*stream_parts(world, schedule.workers), serve_part(world), push_part(world)]
+    world.parts = {part.name: part for part in parts}
     outside = Outside(world)
     witness = Witness(world, outside)
     invariants = Invariants(witness)
@@ -82,7 +91,7 @@ def _turn(world: World, outside: Outside, invariants: Invariants) -> None:
 
 def _rest(world: World, outside: Outside, invariants: Invariants, witness: Witness) -> None:
     """All is well: let everything be read and done, then stop intake, whose clock would never rest."""
-    world.weather.haste_ms = 60.0
+    world.weather.haste_ms = 30.0
     for part in world.parts.values():
         part.skew_ms, part.hangs_until = 0, 0.0
     ends = world.step + PATIENCE

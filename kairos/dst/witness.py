@@ -1,6 +1,6 @@
 """What can be seen from outside while a run goes on: the topics as they grow, and what Redis holds."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -8,15 +8,20 @@ import orjson
 
 from events import dead_letters
 from events.bus import Record
-from events.codec import decode
-from events.envelope import Event, Tick
-from events.topics import BEHAVIOUR, DEAD_LETTERS, PUSH_COMMANDS, TRIGGERS
+from events.codec import BadEvent, decode, parse_cloudevent
+from events.envelope import DECISION, Event, Tick
+from events.topics import BEHAVIOUR, DEAD_LETTERS, DECISIONS, PUSH_COMMANDS, TRIGGERS
 from features.feast_store import FIELDS, feast_key, join_parts
 from features.state import State
 from kairos.dst.outside import Outside
 from kairos.dst.parts import PARTITIONS, SETTINGS
+from kairos.dst.stall import stall
 from kairos.dst.world import World
 from stream.bus_source import Place
+from stream.feedback import decision_event
+
+FAR: Final = 1 << 50
+"""No instant of a run is in its future."""
 
 NOTHING: Final[Mapping[bytes, bytes]] = {}
 
@@ -28,7 +33,9 @@ class Witness:
         self.world, self.outside = world, outside
         self.log: list[list[tuple[Record, Event | Tick]]] = [[] for _ in range(PARTITIONS)]
         self.events: dict[tuple[str, str], list[Record]] = defaultdict(list)
+        self.delivered: Counter[tuple[str, str]] = Counter()
         self.letters: dict[tuple[str, int, int], list[Record]] = defaultdict(list)
+        self.refused: set[tuple[str, str]] = set()
         self.triggers: dict[str, list[Record]] = defaultdict(list)
         self.pushes: dict[str, list[Record]] = defaultdict(list)
         self.fresh: list[Record] = []
@@ -83,8 +90,26 @@ class Witness:
         elif record.topic == DEAD_LETTERS:
             letter = dead_letters.decode(record.value)
             self.letters[letter.topic, letter.partition, letter.position].append(record)
+            original = Record(letter.topic, letter.partition, letter.position, b"", letter.original)
+            if letter.topic != BEHAVIOUR and (known := identity_of(original)) is not None:
+                self.refused.add(known)
         elif record.topic == TRIGGERS:
             event: dict[str, Any] = orjson.loads(record.value)
             self.triggers[str(event["id"])].append(record)
         elif record.topic == PUSH_COMMANDS:
             self.pushes[str(orjson.loads(record.value)["instance"])].append(record)
+        elif (known := identity_of(record)) is not None:
+            self.delivered[known] += 1
+
+
+def identity_of(record: Record) -> tuple[str, str] | None:
+    """Type and id of the event that a source's record is, None when it is none."""
+    try:
+        if record.topic == DECISIONS:
+            return DECISION, decision_event(record.value, FAR).id
+        event = parse_cloudevent(record.value)
+    except BadEvent:
+        return None
+    kind = stall().playbook.contracts.types.get(event.type)
+    named = None if kind is None or kind.id_field is None else event.data.get(kind.id_field)
+    return event.type, event.id if named is None else str(named)

@@ -152,6 +152,7 @@ class Incarnation:
         self.fault: BaseException | None = None
         self.loop: SimulatedLoop | None = None
         self.stop: Callable[[], None] = self.end
+        self.door: Any = None
         self._fibers: list[_Standing] = []
         self._running: _Standing | None = None
 
@@ -216,7 +217,7 @@ class Incarnation:
         how = self.world.weather.broken(port, self.name)
         if not how:
             return None
-        through = count if how == "unanswered" else self.world.random.randrange(count)
+        through = count if how == "unanswered" else self.world.random.randrange(max(count, 1))
         self.world.tell(self.name, f"! {port}: {how}, {through} of {count} arrive")
         if how == "dying":
             self.part.doomed = True

@@ -1,0 +1,9 @@
+"""A rule that does not hold."""
+
+
+class Broken(Exception):
+    """A rule is broken: which, and how."""
+
+    def __init__(self, rule: str, what: str) -> None:
+        self.rule, self.what = rule, what
+        super().__init__(f"{rule}: {what}")
