@@ -26,6 +26,8 @@ class Topics:
 
     def __init__(self) -> None:
         self.partitions: dict[str, list[_Partition]] = {}
+        self.version = 0
+        """Counts what was kept."""
 
     def keep(self, message: Message) -> None:
         """Append one message."""
@@ -33,6 +35,7 @@ class Topics:
         position = partition.last + 1
         record = Record(message.topic, message.partition, position, message.key, message.value)
         partition.records.append(record)
+        self.version += 1
 
     def records(self, topic: str, partition: int, after: int = -1) -> Sequence[Record]:
         """The kept records behind a position."""

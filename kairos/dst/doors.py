@@ -37,7 +37,7 @@ def serve_part(world: World) -> Part:
     def begin(life: Incarnation) -> None:
         room = _room(world, life)
         life.door = create_app(SETTINGS, room=room)
-        _live(life, _open(room, life))
+        _live(life, lambda: _open(room, life))
 
     return Part(world, "serve", begin)
 
@@ -52,7 +52,7 @@ def push_part(world: World) -> Part:
             await _open(room, life)
             await Push(room, stop).run()
 
-        _live(life, work())
+        _live(life, work)
 
     return Part(world, "push", begin)
 
@@ -124,13 +124,13 @@ def _tell(task: "asyncio.Task[None]", life: Incarnation) -> None:
         raise Crash
 
 
-def _live(life: Incarnation, work: Coroutine[Any, Any, None]) -> None:
+def _live(life: Incarnation, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Give the life a loop on which `work` runs; what `work` ends with ends the life."""
     loop = life.think()
 
     async def all_of_it() -> None:
         try:
-            await work
+            await work()
         except Exception as error:
             life.fault = error
             raise Crash from error

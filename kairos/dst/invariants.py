@@ -5,20 +5,34 @@ added by naming them in `EVERY_STEP` or `AT_REST`.
 """
 
 from collections.abc import Callable, Iterator
+from math import isnan
 from typing import Final
+
+import orjson
 
 from events.bus import Record
 from events.codec import decode
-from events.envelope import Event
-from events.topics import BEHAVIOUR
+from events.envelope import DECISION, Event
+from events.topics import BEHAVIOUR, DECISIONS
+from features.everybody_store import FIELDS as KEPT_FIELDS
+from features.everybody_store import everybody_key, kept_of
 from features.feast_store import WATERMARKS_KEY, wakes_key
+from features.full_row import full_features
+from features.row import row
 from kairos.dst.broken import Broken
 from kairos.dst.parts import PARTITIONS
 from kairos.dst.retold import retell
 from kairos.dst.stall import stall
 from kairos.dst.witness import Witness, identity_of
+from kairos.relearn import relearn
+from kairos.verify import parity
+from models.online import online_key, unpack
+from models.record import unpack as unpack_record
 from stream.behaviour import POSITIONS
 from stream.intake_journal import KEY as JOURNAL
+
+LATENESS_MS: Final = 60_000
+"""Of the stall's playbook."""
 
 Rule = Callable[[Witness], Iterator[str]]
 
@@ -28,10 +42,16 @@ class Invariants:
 
     def __init__(self, witness: Witness) -> None:
         self._witness = witness
+        self._written = (-1, -1)
         self._every_step = [make(witness) for make in EVERY_STEP]
 
     def after_step(self) -> None:
-        """Look once more. Errors: `Broken`."""
+        """Look once more, if anything was written. Errors: `Broken`."""
+        world = self._witness.world
+        written = world.topics.version, world.redis.keys.version
+        if written == self._written:
+            return
+        self._written = written
         self._witness.look()
         for rule in self._every_step:
             rule()
@@ -75,7 +95,6 @@ class OnePush:
 
     def __init__(self, witness: Witness) -> None:
         self._witness = witness
-        self._seen = 0
 
     def __call__(self) -> None:
         if not self._witness.fresh:
@@ -93,9 +112,14 @@ class JournalTrue:
     def __init__(self, witness: Witness) -> None:
         self._witness = witness
         self._checked: dict[bytes, int] = {}
+        self._seen: dict[bytes, bytes] = {}
 
     def __call__(self) -> None:
-        for name, value in self._witness.hash(JOURNAL).items():
+        journal = self._witness.hash(JOURNAL)
+        if journal == self._seen:
+            return
+        self._seen = dict(journal)
+        for name, value in journal.items():
             if not name.startswith(b"read:"):
                 continue
             position = int(value)
@@ -117,10 +141,14 @@ class PositionsTrue:
     def __init__(self, witness: Witness) -> None:
         self._witness = witness
         self._checked = [-1] * PARTITIONS
+        self._seen: tuple[dict[bytes, bytes], dict[bytes, bytes]] = ({}, {})
 
     def __call__(self) -> None:
         witness = self._witness
         marks, places = witness.hash(WATERMARKS_KEY), witness.hash(POSITIONS)
+        if (marks, places) == self._seen:
+            return
+        self._seen = dict(marks), dict(places)
         for partition in range(PARTITIONS):
             field = b"%d" % partition
             claimed = int(places.get(field, b"-1"))
@@ -190,6 +218,68 @@ def triggers_told(witness: Witness) -> Iterator[str]:
         yield f"{instance} fired, and the log says nothing of it"
 
 
+def counted_once(witness: Witness) -> Iterator[str]:
+    """An event counts once in its customer's state, however often it stands on the log."""
+    plan, at = stall().plan, witness.world.wall_ms()
+    place = [feature.name for feature in plan.customer_features].index("spend_sum_5m")
+    for log in witness.log:
+        newest: dict[str, int] = {}
+        paid: dict[str, dict[str, int]] = {}
+        for _, item in log:
+            if not isinstance(item, Event) or item.type not in plan.programs:
+                continue
+            if item.time < newest.get(item.customer, -1) - LATENESS_MS:
+                continue
+            newest[item.customer] = max(newest.get(item.customer, -1), item.time)
+            if item.type == "bought":
+                paid.setdefault(item.customer, {}).setdefault(item.id, int(item.fields["amount"]))
+        for customer, once in paid.items():
+            state = witness.state(customer)
+            found = 0.0 if state is None else float(row(plan, state, at, at)[place])
+            if abs(found - sum(once.values()) / 10_000) > 0.001:
+                yield f"{customer} has paid {sum(once.values()) / 10_000}, the state says {found}"
+
+
+def decisions_kept(witness: Witness) -> Iterator[str]:
+    """Every decision that was answered or pushed has its record, and the log has it once."""
+    pushed = {orjson.loads(each.value)["decision_id"] for some in witness.pushes.values() for each in some}
+    answered = {orjson.loads(body)["decision_id"] for body in witness.outside.answers.values()}
+    for decision in sorted(answered | pushed):
+        if not witness.delivered[DECISION, decision]:
+            yield f"{decision} has no record"
+    for decision in sorted(answered):
+        if len(witness.events[DECISION, decision]) < 1:
+            yield f"{decision} is not on the log"
+
+
+def taught_once(witness: Witness) -> Iterator[str]:
+    """The models are what the log teaches, each outcome once."""
+    for name, expected in relearn(witness.bus, stall().catalogue).items():
+        packed = witness.text(online_key(name))
+        found = b"" if packed is None else unpack(packed).bytes
+        if found != expected:
+            yield f"{name}: expected a model of {len(expected)} bytes, found another of {len(found)}"
+
+
+def rows_told(witness: Witness) -> Iterator[str]:
+    """A row is what the log says of the time before its instant: it holds no event at or after it."""
+    paid = [feature.name for feature in full_features(stall().plan)].index("spend_count_5m")
+    records = [
+        record
+        for partition in range(PARTITIONS)
+        for each in witness.world.topics.records(DECISIONS, partition)
+        # Before anything was folded all of a row is missing, and says nothing that could be wrong.
+        if not isnan((record := unpack_record(each.value)).features()[paid])
+    ]
+    kept = [
+        kept_of([witness.hash(everybody_key(partition)).get(field.encode()) for field in KEPT_FIELDS])
+        for partition in range(PARTITIONS)
+    ]
+    found = parity(witness.bus, witness, stall().plan, stall().catalogue, records, states=0, kept=kept)
+    if found.mismatches:
+        yield f"{found.mismatches} of {found.rows} rows differ in {', '.join(sorted(found.features))}"
+
+
 def _lost(witness: Witness, record: Record) -> str:
     """What is missing of a domain's record; empty when it was taken in."""
     if (record.topic, record.partition, record.position) in witness.letters:
@@ -207,4 +297,13 @@ EVERY_STEP: Final[tuple[Callable[[Witness], Callable[[], None]], ...]] = (
     JournalTrue,
     PositionsTrue,
 )
-AT_REST: Final[tuple[Rule, ...]] = (taken_in, refused_once, states_told, triggers_told)
+AT_REST: Final[tuple[Rule, ...]] = (
+    taken_in,
+    refused_once,
+    counted_once,
+    states_told,
+    triggers_told,
+    decisions_kept,
+    taught_once,
+    rows_told,
+)

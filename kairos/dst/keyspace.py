@@ -34,10 +34,16 @@ class Keyspace:
         self._values: dict[bytes, Any] = {}
         self._expires: dict[bytes, int] = {}
         self.full = False
+        self.version = 0
+        """Counts what may have written something."""
 
     def do(self, words: Words) -> Reply:
         """Carry out one command. Errors: `Refused` with Redis's own words."""
-        return self.check(words)(self, words[1:])
+        command = _COMMANDS.get(words[0])
+        if command is None or len(words) <= command[1] or (command[2] and self.full):
+            return self.check(words)(self, words[1:])
+        self.version += command[2]
+        return command[0](self, words[1:])
 
     def check(self, words: Words) -> "_Run":
         """How a command is carried out. Errors: `Refused` for one that Redis does not begin with."""
@@ -114,6 +120,10 @@ class Keyspace:
     def ranked(self, key: bytes) -> dict[bytes, float]:
         """The scores of a sorted set's members."""
         return dict(self.held(key, _Ranked) or {})
+
+    def named(self, ending: bytes) -> list[bytes]:
+        """The keys with that ending."""
+        return [key for key in self._values if key.endswith(ending)]
 
     def drain(self) -> None:
         """Be no longer full."""

@@ -8,7 +8,7 @@ from zlib import crc32
 import orjson
 
 from events.bus import Message
-from kairos.dst.broken import Broken
+from kairos.dst.broken import Broken, of_a_full_redis
 from kairos.dst.doors import Answer, ask
 from kairos.dst.parts import PARTITIONS
 from kairos.dst.schedule import Errand
@@ -145,7 +145,12 @@ class Outside:
             life = world.parts["serve"].life
             if asking is not None:
                 asked_of, task = asking
-                if task.done() and not task.cancelled() and task.exception() is None:
+                if task.done() and (task.cancelled() or task.exception() is not None):
+                    asking = None
+                    fault = None if task.cancelled() else task.exception()
+                    if fault is not None and not of_a_full_redis(fault):
+                        raise Broken("What is asked well is answered", f"{path}: {fault!r}") from fault
+                elif task.done():
                     asking, answer = None, task.result()
                     if world.random.random() < 0.05:
                         world.tell("outside", f"does not hear the answer of {path}")

@@ -14,6 +14,11 @@ from kairos.dst.scripts import Scripts
 VERSION: Final = "7.4.0"
 
 
+_OF_A_SESSION: Final = frozenset(
+    (b"MULTI", b"EXEC", b"DISCARD", b"EVAL", b"EVALSHA", b"CLIENT", b"SELECT", b"INFO")
+)
+
+
 class Server:
     """One Redis: what it holds, and who is connected; a kill loses connections and nothing else."""
 
@@ -68,7 +73,9 @@ class Session:
             return b"-%b\r\n" % str(refusal).encode()
 
     def _do(self, words: Sequence[bytes]) -> Any:
-        name = words[0].upper()
+        name = words[0]
+        if self._queued is None and name not in _OF_A_SESSION:
+            return self._server.keys.do(words)
         if name == b"EXEC":
             return self._exec()
         if name == b"MULTI":
@@ -106,7 +113,7 @@ class Session:
         return replies
 
     def _run(self, words: Sequence[bytes]) -> Reply:
-        server, name = self._server, words[0].upper()
+        server, name = self._server, words[0]
         if name == b"EVALSHA":
             return server.scripts.evalsha(server.keys, words[1:])
         if name == b"EVAL":

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
-import redis
+import orjson
 
-from events.topics import layout
+from events.topics import BEHAVIOUR, TRIGGERS, layout
 from kairos.dst.bus import SimulatedBus
-from kairos.dst.broken import Broken
+from kairos.dst.broken import Broken, of_a_full_redis
 from kairos.dst.invariants import Invariants
 from kairos.dst.outside import Outside
 from kairos.dst.doors import push_part, serve_part
@@ -19,12 +19,16 @@ from kairos.dst.schedule import Breakage, Schedule
 from kairos.dst.stall import stall
 from kairos.dst.witness import Witness
 from kairos.dst.world import Told, World
+from models.online import online_key, unpack
+from serving.push import CURSOR
 from stream.behaviour import POSITIONS
+from stream.intake import places
+from stream.intake_journal import KEY as JOURNAL
 
-PATIENCE: Final = 40_000
+PATIENCE: Final = 8_000
 """Steps within which a run without faults comes to rest, or never will."""
 
-QUIET_MS: Final = 9_000
+QUIET_MS: Final = 4_500
 """So long after the last errand nothing waits any more: every window and absence of the stall is over."""
 
 
@@ -68,22 +72,30 @@ def undergo(schedule: Schedule) -> Outcome:
 
 def _run(schedule: Schedule, world: World, outside: Outside, invariants: Invariants) -> None:
     errands, faults = list(reversed(schedule.errands)), list(reversed(schedule.faults))
-    while world.step < schedule.steps:
+
+    def between() -> None:
+        """What lies between two steps."""
+        invariants.after_step()
         while errands and errands[-1].step <= world.step:
             outside.begin(errands.pop())
         while faults and faults[-1].step <= world.step:
             strike(world, outside, faults.pop())
-        _turn(world, outside, invariants)
+        outside.turn()
+
+    world.between, world.until = between, schedule.steps
+    while world.step < schedule.steps:
+        _turn(world)
 
 
-def _turn(world: World, outside: Outside, invariants: Invariants) -> None:
-    outside.turn()
+def _turn(world: World) -> None:
+    world.between()
     world.turn()
-    invariants.after_step()
+    if world.broken is not None:
+        raise world.broken
     for part in world.parts.values():
         while part.faults:
             fault = part.faults.pop()
-            if not _expected(fault):
+            if not of_a_full_redis(fault):
                 raise Broken(
                     "A part dies of a crash alone", f"{part.name} ended with {type(fault).__name__}: {fault}"
                 ) from fault
@@ -91,50 +103,69 @@ def _turn(world: World, outside: Outside, invariants: Invariants) -> None:
 
 def _rest(world: World, outside: Outside, invariants: Invariants, witness: Witness) -> None:
     """All is well: let everything be read and done, then stop intake, whose clock would never rest."""
-    world.weather.haste_ms = 30.0
-    for part in world.parts.values():
-        part.skew_ms, part.hangs_until = 0, 0.0
-    ends = world.step + PATIENCE
-    quiet_at = world.now + QUIET_MS
-    stopped = False
-    while True:
-        if world.step > ends:
-            raise Broken("What is well comes to rest", f"after {PATIENCE} steps {_waits(world, witness)}")
-        before = len(witness.log[0]) + len(witness.log[1])
-        _turn(world, outside, invariants)
+
+    def between() -> None:
+        nonlocal quiet_at
+        invariants.after_step()
+        outside.turn()
         if outside.busy:
             quiet_at = world.now + QUIET_MS
-        if not stopped and world.now > quiet_at and _all_read(world, witness):
-            intake = world.parts["intake"]
-            intake.retired = stopped = True
+
+    world.weather.haste_ms = 60.0
+    for part in world.parts.values():
+        part.skew_ms, part.hangs_until = 0, 0.0
+    world.between, world.until = between, world.step + PATIENCE
+    quiet_at = world.now + QUIET_MS
+    intake, written = world.parts["intake"], (-1, -1)
+    while True:
+        if world.step >= world.until:
+            what = _unread(world, witness) or _unfolded(world, witness) or "an errand is never done"
+            raise Broken("What is well comes to rest", f"after {PATIENCE} steps {what}")
+        _turn(world)
+        if world.now < quiet_at or written == (written := (world.topics.version, world.redis.keys.version)):
+            continue
+        if not intake.retired and not _unread(world, witness):
+            intake.retired = True
             if intake.life is not None:
                 intake.life.stop()
-        if stopped and world.parts["intake"].life is None and not _waits(world, witness):
+        if intake.retired and intake.life is None and not _unfolded(world, witness):
+            invariants.after_step()
             return
-        del before
 
 
-def _all_read(world: World, witness: Witness) -> bool:
-    journal = witness.hash("kairos:intake")
-    for topic, partitions in world.topics.partitions.items():
-        for number, held in enumerate(partitions):
-            name = f"read:{topic}:{number}".encode()
-            if name in journal and int(journal[name]) < held.last:
-                return False
-            if name not in journal and topic in ("till", "web", "club") and held.last >= 0:
-                return False
-    return True
+def _unread(world: World, witness: Witness) -> str:
+    """What intake and the push door have not read; empty when they have read all there is."""
+    journal = witness.hash(JOURNAL)
+    for topic, number in places(stall().playbook.contracts, PARTITIONS):
+        last = world.topics.partitions[topic][number].last
+        if int(journal.get(f"read:{topic}:{number}".encode(), b"-1")) < last:
+            return f"intake has not read {topic}/{number} to its end"
+    return _unpushed(world, witness)
 
 
-def _waits(world: World, witness: Witness) -> str:
-    """Who has not come to the end of what it reads; empty when nobody."""
-    if not _all_read(world, witness):
-        return "intake has not read all there is"
+def _unpushed(world: World, witness: Witness) -> str:
+    """What the doors have not done; empty when nothing."""
+    cursors = witness.hash(CURSOR)
+    for partition in range(PARTITIONS):
+        done = orjson.loads(cursors.get(b"%d" % partition, b"[-1, -1]"))[0]
+        if done < world.topics.partitions[TRIGGERS][partition].last:
+            return f"partition {partition} of the triggers is not pushed to its end"
+    if any(world.redis.keys.held(key, dict) for key in world.redis.keys.named(b"outbox")):
+        return "decisions wait in an outbox"
+    return ""
+
+
+def _unfolded(world: World, witness: Witness) -> str:
+    """What the workers and the learner have not read; empty when they have read all there is."""
     done = witness.hash(POSITIONS)
     for partition in range(PARTITIONS):
-        if int(done.get(b"%d" % partition, b"-1")) < world.topics.partitions["behaviour"][partition].last:
+        if int(done.get(b"%d" % partition, b"-1")) < world.topics.partitions[BEHAVIOUR][partition].last:
             return f"partition {partition} of the log is not folded to its end"
-    return ""
+    ticked = min(max(witness.ticks(partition), default=-1) for partition in range(PARTITIONS))
+    packed = witness.text(online_key("feed"))
+    if packed is None or unpack(packed).learned_to < ticked:
+        return "the learner has not learned the log to its end"
+    return _unpushed(world, witness)
 
 
 def strike(world: World, outside: Outside, fault: Breakage) -> None:
@@ -162,11 +193,6 @@ def strike(world: World, outside: Outside, fault: Breakage) -> None:
             part.skew_ms = fault.ms
         case ["twice"]:
             outside.twice()
-
-
-def _expected(fault: BaseException) -> bool:
-    """Whether a process may end so; it is then started again. A full Redis is said to be full."""
-    return isinstance(fault, redis.exceptions.OutOfMemoryError) or "OOM" in str(fault)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """What can be seen from outside while a run goes on: the topics as they grow, and what Redis holds."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -13,6 +13,8 @@ from events.envelope import DECISION, Event, Tick
 from events.topics import BEHAVIOUR, DEAD_LETTERS, DECISIONS, PUSH_COMMANDS, TRIGGERS
 from features.feast_store import FIELDS, feast_key, join_parts
 from features.state import State
+from kairos.dst.bus import SimulatedBus
+from kairos.dst.life import Undisturbed
 from kairos.dst.outside import Outside
 from kairos.dst.parts import PARTITIONS, SETTINGS
 from kairos.dst.stall import stall
@@ -31,6 +33,7 @@ class Witness:
 
     def __init__(self, world: World, outside: Outside) -> None:
         self.world, self.outside = world, outside
+        self.bus = SimulatedBus(world.topics, Undisturbed(lambda: 0.0, lambda _: None))
         self.log: list[list[tuple[Record, Event | Tick]]] = [[] for _ in range(PARTITIONS)]
         self.events: dict[tuple[str, str], list[Record]] = defaultdict(list)
         self.delivered: Counter[tuple[str, str]] = Counter()
@@ -40,11 +43,16 @@ class Witness:
         self.pushes: dict[str, list[Record]] = defaultdict(list)
         self.fresh: list[Record] = []
         self._read: dict[Place, int] = {}
+        self._version = -1
         self._ticks: list[dict[int, int]] = [{} for _ in range(PARTITIONS)]
 
     def look(self) -> None:
         """Read what has come since the last look."""
         self.fresh = []
+        version = self.world.topics.version
+        if version == self._version:
+            return
+        self._version = version
         for topic, partitions in self.world.topics.partitions.items():
             for number, held in enumerate(partitions):
                 seen = self._read.get((topic, number), -1)
@@ -58,6 +66,10 @@ class Witness:
     def tick(self, partition: int, time: int) -> int | None:
         """The position of the first tick of that time (ms); None when the log has none."""
         return self._ticks[partition].get(time)
+
+    def ticks(self, partition: int) -> Mapping[int, int]:
+        """The position of each tick, by its time (ms)."""
+        return self._ticks[partition]
 
     def hash(self, key: str) -> Mapping[bytes, bytes]:
         """A hash of Redis."""
@@ -73,6 +85,10 @@ class Witness:
         """A customer's state as Redis holds it."""
         held: dict[bytes, bytes] = self.world.redis.keys.held(feast_key(SETTINGS.project, customer), dict) or {}
         return join_parts([held.get(field) for field in FIELDS])
+
+    def read_many(self, customers: Sequence[str]) -> list[bytes | None]:
+        """See `features.store.StateStore`."""
+        return list(map(self.blob, customers))
 
     def state(self, customer: str) -> State | None:
         """The same, opened."""

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+from kairos.dst.broken import Broken
 from kairos.dst.bus import Topics
 from kairos.dst.fiber import Fiber
 from kairos.dst.keyspace import Keyspace
@@ -15,6 +16,10 @@ from kairos.dst.redis_server import Server
 
 EPOCH_MS: Final = 1_800_000_000_000
 """The wall clock when a run begins: 2027-01-15T08:00:00Z."""
+
+
+STAYS: Final = 0.6
+"""How often whoever goes on is the one that has just gone on: changing over is what a step costs most."""
 
 
 class Told(NamedTuple):
@@ -38,7 +43,14 @@ class World:
         self.parts: dict[str, Part] = {}
         self.trace: list[Told] = []
         self.weather = Weather(self)
+        self.until = 0
+        self.between: Callable[[], None] = lambda: None
+        self.broken: Broken | None = None
         self._later: list[tuple[float, Callable[[], None]]] = []
+
+    def wall_ms(self) -> int:
+        """The true wall clock, which those of the parts differ from by their skew."""
+        return EPOCH_MS + int(self.now)
 
     def tell(self, who: str, what: str) -> None:
         """Note a line of the trace."""
@@ -48,13 +60,34 @@ class World:
         """Do something when so much time has passed."""
         self._later.append((self.now + ms, what))
 
+    def stays(self) -> bool:
+        """Whether whoever has just met the world is the one that goes on next; that, too, is a step.
+
+        Errors: `Crash` of a life that this step ends.
+        """
+        if self.random.random() > STAYS or self.step >= self.until:
+            return False
+        self.pass_time()
+        try:
+            self.between()
+            self.begin_step()
+        except Broken as broken:
+            self.broken = broken
+            return False
+        return True
+
+    def begin_step(self) -> None:
+        """Let happen what is due."""
+        self.step += 1
+        if self._later:
+            for each in [each for each in self._later if each[0] <= self.now]:
+                self._later.remove(each)
+                each[1]()
+
     def turn(self) -> None:
         """One step: somebody who can goes on to its next meeting with the world; time passes."""
-        self.step += 1
+        self.begin_step()
         now = self.now
-        for each in [each for each in self._later if each[0] <= now]:
-            self._later.remove(each)
-            each[1]()
         ready: list[tuple[Incarnation, Runner]] = []
         soonest = float("inf")
         for part in self.parts.values():
@@ -81,8 +114,12 @@ class World:
             if soonest < float("inf"):
                 self.now = soonest
             return
-        life, runner = ready[self.random.randrange(len(ready))] if len(ready) > 1 else ready[0]
+        life, runner = ready[int(self.random.random() * len(ready))]
         life.go(runner)
+        self.pass_time()
+
+    def pass_time(self) -> None:
+        """What was done has taken a while."""
         self.now += self.random.random() * self.weather.haste_ms
 
 
@@ -193,10 +230,12 @@ class Incarnation:
         self.dead = True
         for line in self.lines:
             line.lose()
+        self.lines.clear()
         if self.loop is not None:
             self.loop.bury()
-        while self._fibers:
-            self._fibers[-1].unwind()
+        for standing in list(self._fibers):
+            if standing is not self._running:
+                standing.unwind()
         self.runners.clear()
         self.part.ended(self)
 
@@ -206,7 +245,10 @@ class Incarnation:
             raise Crash(what)
         if self._running is not None:
             self.world.tell(self.name, what)
-            self._running.stand(self.world.now)
+            if not self.world.stays():
+                self._running.stand(self.world.now)
+            elif self.dead or self.part.doomed:
+                raise Crash(what)
 
     def away(self, port: str) -> str:
         """See `Life.away`."""
