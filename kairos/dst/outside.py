@@ -17,6 +17,7 @@ from kairos.dst.world import EPOCH_MS, Incarnation, World
 
 CARDS: Final = 5
 AGAIN_MS: Final = 60
+PATIENCE_MS: Final = 300
 LATE_MS: Final = 180_000
 
 
@@ -139,9 +140,10 @@ class Outside:
         """Ask the HTTP door, and again until it has answered well and the answer was heard."""
         body, world = orjson.dumps(asked), self._world
         asking: tuple[Incarnation, asyncio.Task[Answer]] | None = None
+        patience = 0.0
 
         def attempt() -> bool:
-            nonlocal asking
+            nonlocal asking, patience
             life = world.parts["serve"].life
             if asking is not None:
                 asked_of, task = asking
@@ -158,12 +160,15 @@ class Outside:
                         world.tell("outside", f"hears {answer.status} of {path}")
                         hear(answer)
                         return True
-                    elif answer.status < 500:
-                        raise Broken("What is asked well is answered", f"{path}: {answer.status} {answer.body!r}")
+                    elif answer.status >= 500:
+                        patience = world.now + PATIENCE_MS
+                    else:
+                        what = f"{path}: {answer.status} {answer.body!r}"
+                        raise Broken("What is asked well is answered", what)
                 elif asked_of is not life:
                     asking = None  # it has died, and nobody will answer
                 return False
-            if life is not None:
+            if life is not None and world.now >= patience:
                 world.tell("outside", f"asks {path} {body.decode()}")
                 asking = life, ask(life, "POST", path, body)
             return False
