@@ -58,7 +58,7 @@ class Line(asyncio.Transport):
         if why:
             self._break(why)
             return
-        commands = list(self._session.commands(sent))
+        commands = self._session.commands(sent)
         through = self._life.through("redis", len(commands))
         replies = b"".join([self._session.answer(words) for words in commands[:through]])
         if through is not None:

@@ -17,7 +17,8 @@ from kairos.dst.world import EPOCH_MS, Incarnation, World
 
 CARDS: Final = 5
 AGAIN_MS: Final = 60
-PATIENCE_MS: Final = 300
+PATIENCE_MS: Final = 250.0
+LONGEST_MS: Final = 2_000.0
 LATE_MS: Final = 180_000
 
 
@@ -140,10 +141,10 @@ class Outside:
         """Ask the HTTP door, and again until it has answered well and the answer was heard."""
         body, world = orjson.dumps(asked), self._world
         asking: tuple[Incarnation, asyncio.Task[Answer]] | None = None
-        patience = 0.0
+        patience, pause = 0.0, PATIENCE_MS
 
         def attempt() -> bool:
-            nonlocal asking, patience
+            nonlocal asking, patience, pause
             life = world.parts["serve"].life
             if asking is not None:
                 asked_of, task = asking
@@ -161,7 +162,7 @@ class Outside:
                         hear(answer)
                         return True
                     elif answer.status >= 500:
-                        patience = world.now + PATIENCE_MS
+                        patience, pause = world.now + pause, min(2 * pause, LONGEST_MS)
                     else:
                         what = f"{path}: {answer.status} {answer.body!r}"
                         raise Broken("What is asked well is answered", what)

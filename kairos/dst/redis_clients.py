@@ -4,6 +4,7 @@ Nothing of theirs is replaced but the socket: packing, parsing, pipelines and er
 """
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any, Final
 
 import redis
@@ -30,7 +31,7 @@ class Socket:
     def sendall(self, sent: bytes) -> None:
         """Send commands; what of them the schedule lets through is carried out."""
         session, life = self._session, self._life
-        commands = list(session.commands(bytes(sent)))
+        commands = session.commands(bytes(sent))
         life.pause(f"redis {_shown(commands)}")
         self._check()
         through = life.through("redis", len(commands))
@@ -107,7 +108,7 @@ def client(server: Server, life: Life, name: str | None = None) -> "redis.Redis"
     return redis.Redis(connection_pool=pool)
 
 
-def _shown(commands: list[Any]) -> str:
+def _shown(commands: Sequence[Any]) -> str:
     with contextlib.suppress(IndexError):
         first = b" ".join(commands[0][:2])[:60].decode(errors="replace")
         return first if len(commands) == 1 else f"{first} ... {len(commands)} commands"

@@ -130,7 +130,7 @@ class Weather:
         self._world = world
         self._away: dict[tuple[str, str], float] = {}
         self._cuts: dict[tuple[str, str], str] = {}
-        self.haste_ms = 20.0
+        self.haste_ms = 16.0
         self.met: Counter[str] = Counter()
 
     def away(self, port: str, who: str, until: float) -> None:
