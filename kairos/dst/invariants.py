@@ -12,13 +12,17 @@ import orjson
 
 from events.bus import Record
 from events.codec import decode
-from events.envelope import DECISION, Event
+from events.envelope import DECISION, OUTCOME, Event
 from events.topics import BEHAVIOUR, DECISIONS
+from features.everybody import fold_records
 from features.everybody_store import FIELDS as KEPT_FIELDS
 from features.everybody_store import everybody_key, kept_of
 from features.feast_store import WATERMARKS_KEY, wakes_key
+from features.fold import empty, settled
 from features.full_row import full_features
+from features.log import LogReader
 from features.row import row
+from features.state import State
 from kairos.dst.broken import Broken
 from kairos.dst.parts import PARTITIONS
 from kairos.dst.retold import retell
@@ -28,6 +32,7 @@ from kairos.relearn import relearn
 from kairos.verify import parity
 from models.online import online_key, unpack
 from models.record import unpack as unpack_record
+from serving.push import PLACEMENT as PUSH
 from stream.behaviour import POSITIONS
 from stream.intake_journal import KEY as JOURNAL
 
@@ -258,6 +263,63 @@ def taught_once(witness: Witness) -> Iterator[str]:
             yield f"{name}: expected a model of {len(expected)} bytes, found another of {len(found)}"
 
 
+def outcomes_once(witness: Witness) -> Iterator[str]:
+    """What was learned is one example for each offer of each decision, however often it came."""
+    packed = witness.text(online_key("feed"))
+    model = None if packed is None else unpack(packed)
+    learned_to = -1 if model is None else model.learned_to
+    placement = stall().catalogue.placements["feed"]
+    offers: dict[str, dict[str, int | None]] = {}
+    spans: dict[str, tuple[int, int]] = {}
+    told: list[Event] = []
+    for partition, log in enumerate(witness.log):
+        end = witness.tick(partition, learned_to)
+        for record, item in log[:end]:
+            if not isinstance(item, Event):
+                continue
+            if item.type == DECISION and item.id not in offers and item.fields["placement"] == "feed":
+                decided = unpack_record(item.fields["record"])
+                offers[item.id] = dict.fromkeys(decided.offers)
+                spans[item.id] = item.time, placement.closes(item.time, stall().catalogue.zone)
+            elif item.type == OUTCOME:
+                told.append(item)
+    for item in told:
+        decision, offer = item.fields["decision_id"], item.fields["offer"]
+        if decision in offers and offer in offers[decision]:
+            opens, closes = spans[decision]
+            if opens <= item.time < closes:
+                offers[decision][offer] = item.time
+    expected = sum(
+        spans[decision][1] <= learned_to or (time is not None and time < learned_to)
+        for decision, each in offers.items()
+        for time in each.values()
+    )
+    found = 0 if model is None else model.n
+    if found != expected:
+        yield f"the log has {expected} examples, the model has learned {found}"
+
+
+def decided_is_sent(witness: Witness) -> Iterator[str]:
+    """A push that was decided is sent."""
+    for partition in range(PARTITIONS):
+        for each in witness.world.topics.records(DECISIONS, partition):
+            record = unpack_record(each.value)
+            if record.placement == PUSH and record.offers and record.request_id not in witness.pushes:
+                yield f"{record.request_id} was decided and never sent"
+
+
+def everybody_told(witness: Witness) -> Iterator[str]:
+    """What is counted over everybody is what the log says, each event once."""
+    crowd = stall().plan.crowd
+    assert crowd is not None, "the stall counts over everybody"
+    for partition, log in enumerate(witness.log):
+        values, positions = [record.value for record, _ in log], [record.position for record, _ in log]
+        expected = fold_records(LogReader(crowd), empty(crowd).blob, values, partition, positions)
+        found = witness.hash(everybody_key(partition)).get(b"state")
+        if found is None or settled(crowd, State(found)).blob != settled(crowd, State(expected)).blob:
+            yield f"partition {partition}: the counts of everybody differ from those of its log"
+
+
 def rows_told(witness: Witness) -> Iterator[str]:
     """A row is what the log says of the time before its instant: it holds no event at or after it."""
     paid = [feature.name for feature in full_features(stall().plan)].index("spend_count_5m")
@@ -302,5 +364,8 @@ AT_REST: Final[tuple[Rule, ...]] = (
     told_by_the_log,
     decisions_kept,
     taught_once,
+    outcomes_once,
+    decided_is_sent,
+    everybody_told,
     rows_told,
 )
