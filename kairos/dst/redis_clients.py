@@ -25,6 +25,7 @@ class Socket:
         self._life = life
         if why := life.away("redis"):
             raise ConnectionRefusedError(111, why)
+        self.server = server
         self._session: Session = server.connect()
         self._inbox = bytearray()
 
