@@ -6,7 +6,7 @@ from typing import Any
 
 from kairos.dst.life import Life
 from kairos.dst.loop import SimulatedLoop
-from kairos.dst.redis_server import Server
+from kairos.dst.redis_server import Server, writes
 
 SLOWEST_S = 0.004
 
@@ -59,7 +59,7 @@ class Line(asyncio.Transport):
             self._break(why)
             return
         commands = self._session.commands(sent)
-        through = self._life.through("redis", len(commands))
+        through = self._life.through("redis", len(commands)) if writes(commands) else None
         replies = b"".join([self._session.answer(words) for words in commands[:through]])
         if through is not None:
             self._break("the connection broke")

@@ -13,7 +13,7 @@ from redis.retry import Retry
 
 from events.redis_wire import Wire, Wires
 from kairos.dst.life import Life
-from kairos.dst.redis_server import Server, Session
+from kairos.dst.redis_server import Server, Session, writes
 
 ADDRESS: Final = "redis://simulated:6379"
 
@@ -35,7 +35,7 @@ class Socket:
         commands = session.commands(bytes(sent))
         life.pause(f"redis {_shown(commands)}")
         self._check()
-        through = life.through("redis", len(commands))
+        through = life.through("redis", len(commands)) if writes(commands) else None
         for words in commands if through is None else commands[:through]:
             self._inbox += session.answer(words)
         if through is not None:

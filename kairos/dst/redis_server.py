@@ -8,12 +8,13 @@ from typing import Any, Final
 
 import hiredis
 
-from kairos.dst.keyspace import Keyspace, Refused, Reply
+from kairos.dst.keyspace import GROWING, Keyspace, Refused, Reply
 from kairos.dst.scripts import Scripts
 
 VERSION: Final = "7.4.0"
 
 
+WRITING: Final = GROWING | {b"DEL", b"HDEL", b"ZREM", b"LTRIM", b"EXPIRE", b"EVAL", b"EVALSHA"}
 _OF_A_SESSION: Final = frozenset(
     (b"MULTI", b"EXEC", b"DISCARD", b"EVAL", b"EVALSHA", b"CLIENT", b"SELECT", b"INFO")
 )
@@ -155,6 +156,11 @@ class Session:
             found.end()
             return 1
         raise Refused(f"ERR unknown subcommand '{action.decode()}'. Try CLIENT HELP.")
+
+
+def writes(commands: Sequence[Sequence[bytes]]) -> bool:
+    """Whether any of the commands may write."""
+    return any(words[0] in WRITING for words in commands)
 
 
 def encode(reply: Any) -> bytes:

@@ -173,7 +173,7 @@ def strike(world: World, outside: Outside, fault: Breakage) -> None:
     part = world.parts.get(fault.who)
     if part is None and fault.who != "all":
         return
-    world.tell("fault", f"! {fault.what} {fault.who}" + (f" {fault.ms} ms" if fault.ms else ""))
+    world.tell("fault", f"! {fault}")
     match fault.what.split():
         case ["crash"] if part is not None:
             part.crash()
@@ -186,7 +186,7 @@ def strike(world: World, outside: Outside, fault: Breakage) -> None:
             world.redis.keys.full = True
             world.later(fault.ms, world.redis.keys.drain)
         case [port, how]:
-            world.weather.cut(port, fault.who, how)
+            world.weather.cut(port, fault.who, how, fault.ms)
         case ["hang"] if part is not None:
             part.hangs_until = world.now + fault.ms
         case ["skew"] if part is not None:

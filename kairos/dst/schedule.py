@@ -17,7 +17,8 @@ VERSION: Final = 1
 
 MOST_STEPS: Final = 1_000_000
 AN_ERRAND_EVERY: Final = 14
-A_FAULT_EVERY: Final = 45
+A_FAULT_EVERY: Final = 35
+MOST_WRITES: Final = 5
 
 
 class BadSchedule(Refusal):
@@ -35,7 +36,10 @@ class Errand(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Breakage(msgspec.Struct, frozen=True, array_like=True):
-    """Something that breaks: at step `step`, for part `who` (or "all"), for `ms` where it lasts or by `ms`."""
+    """Something that breaks: at step `step`, for part `who` (or "all").
+
+    `ms` says how long it lasts, by how much a clock is off, or after how many writes more it strikes.
+    """
 
     step: int
     what: str
@@ -43,8 +47,9 @@ class Breakage(msgspec.Struct, frozen=True, array_like=True):
     ms: int = 0
 
     def __str__(self) -> str:
-        lasts = f" {self.ms} ms" if self.ms else ""
-        return f"step {self.step}: {self.what} {self.who}{lasts}"
+        counts = self.what.split()[-1] in ("dying", "unanswered", "cut")
+        more = f", {self.ms} writes later" if counts else f" {self.ms} ms"
+        return f"step {self.step}: {self.what} {self.who}{more if self.ms else ''}"
 
 
 class Schedule(msgspec.Struct, frozen=True):
@@ -64,9 +69,10 @@ class Schedule(msgspec.Struct, frozen=True):
 
 ERRANDS: Final = ("buy",) * 6 + ("fill",) * 4 + ("join",) + ("decide",) * 4 + ("answer",) * 3 + ("nonsense", "late")
 FAULTS: Final = (
-    *("crash",) * 6,
-    *("redis cut", "redis unanswered", "redis dying") * 2,
-    *("bus cut", "bus unanswered", "bus dying") * 2,
+    *("crash",) * 4,
+    *("redis dying",) * 6,
+    *("redis unanswered", "bus dying") * 4,
+    *("redis cut", "bus unanswered", "bus cut") * 2,
     *("redis away", "bus away", "redis killed"),
     *("hang", "skew", "redis full", "twice"),
 )
@@ -95,6 +101,8 @@ def draw(seed: int, steps: int) -> Schedule:
         ms = 0
         if what in ("redis away", "bus away", "redis full", "hang", "redis killed"):
             ms = int(10 ** dice.uniform(1, 3.7))
+        elif what.split()[-1] in ("dying", "unanswered", "cut"):
+            ms = dice.randrange(MOST_WRITES)
         elif what == "skew":
             ms = int(dice.uniform(-4_000, 4_000))
         faults.append(Breakage(dice.randrange(steps), what, who, ms))

@@ -129,7 +129,7 @@ class Weather:
     def __init__(self, world: World) -> None:
         self._world = world
         self._away: dict[tuple[str, str], float] = {}
-        self._cuts: dict[tuple[str, str], str] = {}
+        self._cuts: dict[tuple[str, str], tuple[str, int]] = {}
         self.haste_ms = 16.0
         self.met: Counter[str] = Counter()
 
@@ -137,9 +137,9 @@ class Weather:
         """A port is out of reach for a part, or for "all"."""
         self._away[port, who] = until
 
-    def cut(self, port: str, who: str, how: str) -> None:
-        """The next thing that the part sends there is "cut" in the middle, "unanswered", or sent by the "dying"."""
-        self._cuts[port, who] = how
+    def cut(self, port: str, who: str, how: str, after: int) -> None:
+        """What the part writes there, `after` so many writes more, is "cut", "unanswered", or that of the "dying"."""
+        self._cuts[port, who] = how, after
 
     def why(self, port: str, who: str) -> str:
         """Why the port is out of reach; an empty text when it is not."""
@@ -157,7 +157,10 @@ class Weather:
 
     def broken(self, port: str, who: str) -> str:
         """How the next sending breaks, if it does; it is then used up."""
-        how = self._cuts.pop((port, who), "") if self._cuts else ""
+        how, after = self._cuts.pop((port, who), ("", 0)) if self._cuts else ("", 0)
+        if after:
+            self._cuts[port, who] = how, after - 1
+            return ""
         if how:
             self.met[f"{port} {how}"] += 1
         return how
