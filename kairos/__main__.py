@@ -310,7 +310,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--kills", type=_positive, default=21, help="kills a run")
     sub = add(dst)
     sub.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the schedule, or of the first")
-    sub.add_argument("--steps", type=int, default=1_000, metavar="K", help="steps of a schedule (default 1,000)")
+    sub.add_argument(
+        "--steps", type=int, default=1_000, metavar="K", help="steps of a schedule (default 1,000)"
+    )
     sub.add_argument("--minutes", type=float, metavar="M", help="one seed after the other for so long")
     sub.add_argument("--schedule", type=Path, metavar="FILE", help="replay a schedule that was kept")
     sub.add_argument("--folder", type=Path, default=Path("var/dst"), help="where failing schedules are kept")

@@ -46,8 +46,8 @@ def create_app(
 ) -> FastAPI:
     """Make the app; it answers at once, and is ready when its back room is open.
 
-    `failed` is told when the back room, its own or the one handed in, cannot be opened. Errors: `Exposed` (see
-    `gate`).
+    `failed` is told when the back room, its own or the one handed in, cannot be opened.
+    Errors: `Exposed` (see `gate`).
     """
     check_exposure(setup.host, setup.api_key)
     room = room or Backroom(setup)

@@ -200,7 +200,7 @@ def assemble(
     guard: Guard,
     machine: Clock = MACHINE,
 ) -> Flow:
-    """Intake over a bus and a Redis that are connected, as a crash or a stop left it. Errors: those of `run`."""
+    """Intake over a bus and a Redis that are connected, as a crash left it. Errors: those of `run`."""
     resolver = SteadyResolver(Identities(redis), stop)
 
     def resume() -> tuple[IntakeStage, Remembered, Counters]:

@@ -1,1 +1,1 @@
-"""The whole system in one process under one seed: simulated bus, Redis, clock, engine and HTTP, and their faults."""
+"""The whole system in one process under one seed: simulated ports, real parts, any fault."""

@@ -1,4 +1,4 @@
-"""A bus of one process: what it acknowledged it keeps; what it did not may be kept, in part, or not at all."""
+"""A bus of one process: what it acknowledged it keeps; what it did not, it may keep, or keep in part."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -57,7 +57,9 @@ class SimulatedBus:
         for topic, wanted in topics.items():
             held = self._topics.partitions.setdefault(topic, [_Partition() for _ in range(wanted)])
             if len(held) != wanted:
-                raise ValueError(f"{self.url}: topic {topic}: expected {wanted} partitions, found {len(held)}")
+                raise ValueError(
+                    f"{self.url}: topic {topic}: expected {wanted} partitions, found {len(held)}"
+                )
 
     def partitions(self, topic: str) -> int:
         """See `Bus.partitions`."""

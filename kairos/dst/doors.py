@@ -58,7 +58,7 @@ def push_part(world: World) -> Part:
 
 
 def ask(life: Incarnation, method: str, path: str, body: bytes) -> "asyncio.Task[Answer]":
-    """Send a request to a living HTTP door; the task is never done if the door dies before it has answered."""
+    """Send a request to a living HTTP door; a door that dies before it answers leaves the task undone."""
     assert life.loop is not None, "the HTTP door has an event loop"
     return life.loop.create_task(_ask(life.door, method, path, body))
 

@@ -1,7 +1,7 @@
-"""In place of the dataflow engine: polls handed to a stage in whatever sizes, cursors saved at whatever moment.
+"""In place of the dataflow engine: polls of whatever sizes handed to a stage, cursors saved at any moment.
 
-As the engine does, it saves a cursor only once `take` has returned for what stands before it, and goes on from
-what it saved, which may be less than was done.
+As the engine does, it saves a cursor only once `take` has returned for what stands before it, and goes on
+from what it saved, which may be less than was done.
 """
 
 import threading

@@ -9,7 +9,7 @@ from typing import Final
 
 
 class _Worker:
-    """A thread that runs one fiber after the other; starting a thread anew would cost several times a switch."""
+    """A thread that runs one fiber after the other; starting one anew would cost several times a switch."""
 
     def __init__(self) -> None:
         self._go = threading.Lock()

@@ -1,12 +1,12 @@
 """What must hold after every step, and what must hold once all is well again and has come to rest.
 
-A register: a rule is a function that is told what the `Witness` sees and answers what is wrong. Later rules are
-added by naming them in `EVERY_STEP` or `AT_REST`.
+A register: a rule is told what the `Witness` sees and says what is wrong. Later rules (caps, budgets, merges)
+are added by naming them in `EVERY_STEP` or `AT_REST`.
 """
 
 from collections.abc import Callable, Iterator
 from math import isnan
-from typing import Final
+from typing import Final, cast
 
 import orjson
 
@@ -17,7 +17,7 @@ from events.topics import BEHAVIOUR, DECISIONS
 from features.everybody import fold_records
 from features.everybody_store import FIELDS as KEPT_FIELDS
 from features.everybody_store import everybody_key, kept_of
-from features.feast_store import WATERMARKS_KEY, wakes_key
+from features.feast_store import WATERMARKS_KEY, RedisStateStore, wakes_key
 from features.fold import empty, settled
 from features.full_row import full_features
 from features.log import LogReader
@@ -86,6 +86,7 @@ class OnceOnTheLog:
         self._witness = witness
 
     def __call__(self) -> None:
+        """Look at what has changed. Errors: `Broken`."""
         witness = self._witness
         for record in witness.fresh:
             if record.topic == BEHAVIOUR:
@@ -95,7 +96,9 @@ class OnceOnTheLog:
                 places, times = witness.events[item.type, item.id], witness.delivered[item.type, item.id]
                 if len(places) > times:
                     shown = " and ".join(f"{each.partition}/{each.position}" for each in places)
-                    raise Broken(_named(self), f"{item.type} {item.id}, delivered {times} times, stands at {shown}")
+                    raise Broken(
+                        _named(self), f"{item.type} {item.id}, delivered {times} times, stands at {shown}"
+                    )
 
 
 class OnePush:
@@ -105,6 +108,7 @@ class OnePush:
         self._witness = witness
 
     def __call__(self) -> None:
+        """Look at what has changed. Errors: `Broken`."""
         if not self._witness.fresh:
             return
         for instance, records in self._witness.pushes.items():
@@ -123,6 +127,7 @@ class JournalTrue:
         self._seen: dict[bytes, bytes] = {}
 
     def __call__(self) -> None:
+        """Look at what has changed. Errors: `Broken`."""
         journal = self._witness.hash(JOURNAL)
         if journal == self._seen:
             return
@@ -152,6 +157,7 @@ class PositionsTrue:
         self._seen: tuple[dict[bytes, bytes], dict[bytes, bytes]] = ({}, {})
 
     def __call__(self) -> None:
+        """Look at what has changed. Errors: `Broken`."""
         witness = self._witness
         marks, places = witness.hash(WATERMARKS_KEY), witness.hash(POSITIONS)
         if (marks, places) == self._seen:
@@ -179,7 +185,9 @@ class PositionsTrue:
             state = self._witness.state(customer)
             held = -1 if state is None else state.applied.get(partition, -1)
             if held < position:
-                what = f"{customer} holds {partition} up to {held}, not {position}, though {claimed} is claimed"
+                what = (
+                    f"{customer} holds {partition} up to {held}, not {position}, though {claimed} is claimed"
+                )
                 raise Broken(_named(self), what)
 
 
@@ -274,7 +282,7 @@ def outcomes_once(witness: Witness) -> Iterator[str]:
     told: list[Event] = []
     for partition, log in enumerate(witness.log):
         end = witness.tick(partition, learned_to)
-        for record, item in log[:end]:
+        for _, item in log[:end]:
             if not isinstance(item, Event):
                 continue
             if item.type == DECISION and item.id not in offers and item.fields["placement"] == "feed":
@@ -335,7 +343,8 @@ def rows_told(witness: Witness) -> Iterator[str]:
         for partition in range(PARTITIONS)
     ]
     records = witness.world.random.sample(records, min(len(records), ROWS))
-    found = parity(witness.bus, witness, stall().plan, stall().catalogue, records, states=0, kept=kept)
+    store = cast(RedisStateStore, witness)  # of which no state is asked here
+    found = parity(witness.bus, store, stall().plan, stall().catalogue, records, states=0, kept=kept)
     if found.mismatches:
         yield f"{found.mismatches} of {found.rows} rows differ in {', '.join(sorted(found.features))}"
 
@@ -348,7 +357,11 @@ def _lost(witness: Witness, record: Record) -> str:
     known = identity_of(record)
     if known is None:
         return f"{place} cannot be read and was not refused"
-    return "" if known in witness.events or known in witness.refused else f"{' '.join(known)} at {place} is not there"
+    return (
+        ""
+        if known in witness.events or known in witness.refused
+        else f"{' '.join(known)} at {place} is not there"
+    )
 
 
 EVERY_STEP: Final[tuple[Callable[[Witness], Callable[[], None]], ...]] = (

@@ -1,6 +1,6 @@
 """What one Redis holds, and the commands that Kairos asks of it, each as Redis carries it out.
 
-Only what the code uses is here; anything else is an error that names the command, so that new code is noticed.
+Only what the code uses is here; anything else is an error that names the command, so new code is noticed.
 `tests/contracts/test_redis.py` asks the same of this and of a real server.
 """
 

@@ -31,7 +31,7 @@ class Life(Protocol):
         ...
 
     def through(self, port: str, count: int) -> int | None:
-        """Of `count` things sent in one go, how many arrive before the connection breaks; None: all, and answered."""
+        """How many of `count` things sent at once arrive as the connection breaks; None: it does not."""
         ...
 
     def monotonic(self) -> float:

@@ -54,7 +54,9 @@ class Line(asyncio.Transport):
         if not self._sent:
             return
         sent = self._sent.pop(0)
-        why = self._life.away("redis") or ("" if self._session.open else "the server has ended the connection")
+        why = self._life.away("redis") or (
+            "" if self._session.open else "the server has ended the connection"
+        )
         if why:
             self._break(why)
             return

@@ -23,7 +23,7 @@ LATE_MS: Final = 180_000
 
 
 class Doing(NamedTuple):
-    """An errand on its way: what is tried at the instant `at` (ms since the beginning), again until it says True."""
+    """An errand on its way: tried at the instant `at` (ms since the beginning), again until it says True."""
 
     at: float
     errand: Errand
@@ -108,7 +108,9 @@ class Outside:
 
     def _nonsense(self, errand: Errand) -> Callable[[], bool]:
         ident = f"x{errand.n}"
-        value = b'{"nonsense": "%s"' % ident.encode() if errand.n % 2 else bought(ident, 0, "", "much", "fruit")
+        value = (
+            b'{"nonsense": "%s"' % ident.encode() if errand.n % 2 else bought(ident, 0, "", "much", "fruit")
+        )
         return self._publish("till", ident, value, ident)
 
     def _decide(self, errand: Errand) -> Callable[[], bool]:
@@ -118,7 +120,9 @@ class Outside:
         def hear(answer: Answer) -> None:
             before = self.answers.setdefault(request, answer.body)
             if before != answer.body:
-                raise Broken("One request has one answer", f"{request}: first {before!r}, then {answer.body!r}")
+                raise Broken(
+                    "One request has one answer", f"{request}: first {before!r}, then {answer.body!r}"
+                )
 
         return self._ask("/v1/decisions", asked, hear)
 

@@ -1,4 +1,4 @@
-"""The processes of the system, assembled over the simulated ports by the very functions that assemble the real ones."""
+"""The processes of the system over the simulated ports, put together by what puts the real ones together."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -86,6 +86,5 @@ def stream_part(world: World, name: str, assemble: Assemble) -> Part:
 def stream_parts(world: World, workers: int) -> list[Part]:
     """Intake, learner, and so many workers that fold."""
     parts = [stream_part(world, "intake", _intake), stream_part(world, "learner", _learner)]
-    for worker in (Worker(index, workers) for index in range(workers)):
-        parts.append(stream_part(world, worker.name, _folding(worker)))
-    return parts
+    folding = [Worker(index, workers) for index in range(workers)]
+    return [*parts, *(stream_part(world, worker.name, _folding(worker)) for worker in folding)]

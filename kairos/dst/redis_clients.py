@@ -70,7 +70,9 @@ class Socket:
         self._session.end()
 
     def _check(self) -> None:
-        why = self._life.away("redis") or ("" if self._session.open else "the server has ended the connection")
+        why = self._life.away("redis") or (
+            "" if self._session.open else "the server has ended the connection"
+        )
         if why:
             self._hang_up(why)
 
@@ -84,7 +86,7 @@ class SimulatedWire(Wire):
     """An `events.redis_wire.Wire` on a simulated socket."""
 
     def __init__(self, server: Server, life: Life, url: str, timeout_s: float) -> None:
-        super().__init__(url, timeout_s, lambda *_: Socket(server, life))  # type: ignore[arg-type,return-value]
+        super().__init__(url, timeout_s, lambda *_: Socket(server, life))  # type: ignore[arg-type]
 
     def fresh(self) -> bool:
         """Whether it is still open."""

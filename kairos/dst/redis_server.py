@@ -1,6 +1,6 @@
 """A Redis of one process: connections take the bytes of commands and give the bytes of replies.
 
-Clients of every kind talk to it as they talk to a real one: redis-py, `events.redis_wire`, `serving.redis_line`.
+Every client talks to it as to a real one: redis-py, `events.redis_wire`, `serving.redis_line`.
 """
 
 from collections.abc import Sequence

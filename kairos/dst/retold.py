@@ -12,7 +12,7 @@ from features.triggers import act, next_wake, wake
 
 
 class Story(NamedTuple):
-    """What one customer's log comes to: the state's bytes, what it fired (ids of messages), the next wake-up (ms)."""
+    """What one customer's log comes to: the state's bytes, ids of what it fired, the next wake-up (ms)."""
 
     state: bytes
     fired: Sequence[str]

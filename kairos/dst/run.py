@@ -8,12 +8,12 @@ from typing import Final, NamedTuple
 import orjson
 
 from events.topics import BEHAVIOUR, TRIGGERS, layout
-from kairos.dst.bus import SimulatedBus
 from kairos.dst.broken import Broken, of_a_full_redis
-from kairos.dst.invariants import Invariants
-from kairos.dst.outside import Outside
+from kairos.dst.bus import SimulatedBus
 from kairos.dst.doors import push_part, serve_part
+from kairos.dst.invariants import Invariants
 from kairos.dst.life import Undisturbed
+from kairos.dst.outside import Outside
 from kairos.dst.parts import PARTITIONS, stream_parts
 from kairos.dst.schedule import Breakage, Schedule
 from kairos.dst.stall import stall
@@ -42,8 +42,8 @@ class Outcome(NamedTuple):
     met: dict[str, int]
 
 
-def undergo(schedule: Schedule) -> Outcome:
-    """Run a schedule; the same one always comes to the same."""
+def undergo(schedule: Schedule, *, rest: bool = True) -> Outcome:
+    """Run a schedule, with `rest` until all has come to rest; the same one always comes to the same."""
     world = World(schedule.seed)
     nobody = Undisturbed(lambda: 0.0, lambda _: None)
     SimulatedBus(world.topics, nobody).ensure(layout(stall().playbook.contracts, PARTITIONS))
@@ -56,9 +56,10 @@ def undergo(schedule: Schedule) -> Outcome:
     with _quiet_log():
         try:
             _run(schedule, world, outside, invariants)
-            world.weather.clear()
-            _rest(world, outside, invariants, witness)
-            invariants.at_rest()
+            if rest:
+                world.weather.clear()
+                _rest(world, outside, invariants, witness)
+                invariants.at_rest()
         except Broken as found:
             broken = found
             world.tell("judge", f"! {found}")
@@ -67,7 +68,8 @@ def undergo(schedule: Schedule) -> Outcome:
                 if part.life is not None:
                     part.life.end()
     met = dict(world.weather.met)
-    return Outcome(broken and broken.rule, broken.what if broken else "", world.step, world.trace, met)
+    rule, what = (None, "") if broken is None else (broken.rule, broken.what)
+    return Outcome(rule, what, world.step, world.trace, met)
 
 
 def _run(schedule: Schedule, world: World, outside: Outside, invariants: Invariants) -> None:
@@ -104,6 +106,8 @@ def _turn(world: World) -> None:
 def _rest(world: World, outside: Outside, invariants: Invariants, witness: Witness) -> None:
     """All is well: let everything be read and done, then stop intake, whose clock would never rest."""
 
+    quiet_at = world.now + QUIET_MS
+
     def between() -> None:
         nonlocal quiet_at
         invariants.after_step()
@@ -115,7 +119,6 @@ def _rest(world: World, outside: Outside, invariants: Invariants, witness: Witne
     for part in world.parts.values():
         part.skew_ms, part.hangs_until = 0, 0.0
     world.between, world.until = between, world.step + PATIENCE
-    quiet_at = world.now + QUIET_MS
     intake, written = world.parts["intake"], (-1, -1)
     while True:
         if world.step >= world.until:

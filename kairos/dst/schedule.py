@@ -28,7 +28,7 @@ class BadSchedule(Refusal):
 
 
 class Errand(msgspec.Struct, frozen=True, array_like=True):
-    """Something that happens outside: at step `step` somebody does `what`, with the number `n` for all that differs."""
+    """At step `step` somebody outside does `what`; the number `n` stands for all that differs."""
 
     step: int
     what: str
@@ -53,7 +53,7 @@ class Breakage(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Schedule(msgspec.Struct, frozen=True):
-    """One run: `seed` for chance, `steps` until all is well again and comes to rest, `workers` that share the log."""
+    """One run: `seed` for chance, `steps` until all is well again, `workers` that share the log."""
 
     version: int
     seed: int
@@ -67,14 +67,16 @@ class Schedule(msgspec.Struct, frozen=True):
         path.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
 
 
-ERRANDS: Final = ("buy",) * 6 + ("fill",) * 4 + ("join",) + ("decide",) * 4 + ("answer",) * 3 + ("nonsense", "late")
+ERRANDS: Final = (
+    ("buy",) * 6 + ("fill",) * 4 + ("join",) + ("decide",) * 4 + ("answer",) * 3 + ("nonsense", "late")
+)
 FAULTS: Final = (
     *("crash",) * 4,
     *("redis dying",) * 6,
     *("redis unanswered", "bus dying") * 4,
     *("redis cut", "bus unanswered", "bus cut") * 2,
     *("redis away", "bus away", "redis killed"),
-    *("hang", "skew", "redis full", "twice"),
+    *("hang", "skew", "skew", "redis full", "twice"),
 )
 
 
@@ -121,7 +123,7 @@ def read(path: Path) -> Schedule:
     try:
         version = msgspec.json.decode(raw, type=_Versioned).version
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadSchedule(f"{path}: expected a schedule as `dst` writes it, found another thing: {error}") from None
+        raise BadSchedule(f"{path}: expected a schedule of `dst`, found: {error}") from None
     if version != VERSION:
         raise BadSchedule(
             f"{path}: expected a schedule of version {VERSION}, found version {version}; replay it with the "

@@ -1,4 +1,4 @@
-"""The code's Lua scripts as Python, each known by its very text: another text is an error until it has a twin.
+"""The code's Lua scripts as Python, each known by its very text; without a twin it is an error.
 
 `tests/contracts/test_redis.py` runs script and twin side by side.
 """
@@ -86,7 +86,7 @@ class Scripts:
         text = words[0]
         if text not in TWINS:
             raise AssertionError(
-                f"expected a script that kairos/dst/scripts.py has a twin of, found {text[:80]!r}...; write one"
+                f"expected a script with a twin in kairos/dst/scripts.py, found {text[:80]!r}...; write one"
             )
         self._known.add(text)
         return self._run(space, text, words[1:])

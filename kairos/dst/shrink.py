@@ -1,4 +1,4 @@
-"""A failing schedule made shorter: fewer faults, fewer errands, fewer steps, and the same rule still broken."""
+"""A failing schedule made shorter: fewer faults, errands and steps, and the same rule still broken."""
 
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
@@ -24,7 +24,7 @@ def shrink(schedule: Schedule, failed_at: int, fails: Fails, runs: int = RUNS) -
     >>> short.faults == (full.faults[3],), short.errands, short.steps
     (True, (), 501)
     """
-    left = runs
+    left, best = runs, schedule
 
     def attempt(tried: Schedule) -> bool:
         nonlocal left, best
@@ -39,7 +39,6 @@ def shrink(schedule: Schedule, failed_at: int, fails: Fails, runs: int = RUNS) -
             best = msgspec.structs.replace(best, steps=step + 1)
         return True
 
-    best = schedule
     if failed_at < schedule.steps:
         attempt(msgspec.structs.replace(schedule, steps=failed_at + 1))
     _fewer(lambda: best.faults, lambda kept: attempt(msgspec.structs.replace(best, faults=tuple(kept))))

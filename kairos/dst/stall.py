@@ -1,4 +1,4 @@
-"""A market stall: the playbook of simulated runs, small enough that one schedule is cheap and every rule in it counts."""
+"""A market stall: the playbook of simulated runs, so small that one schedule is cheap."""
 
 from functools import cache
 from pathlib import Path

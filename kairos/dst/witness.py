@@ -83,7 +83,9 @@ class Witness:
 
     def blob(self, customer: str) -> bytes | None:
         """A customer's state as Redis holds it."""
-        held: dict[bytes, bytes] = self.world.redis.keys.held(feast_key(SETTINGS.project, customer), dict) or {}
+        held: dict[bytes, bytes] = (
+            self.world.redis.keys.held(feast_key(SETTINGS.project, customer), dict) or {}
+        )
         return join_parts([held.get(field) for field in FIELDS])
 
     def read_many(self, customers: Sequence[str]) -> list[bytes | None]:

@@ -1,4 +1,4 @@
-"""Everything there is in one simulated run, and the schedule's hand on it: who goes on next, and what breaks."""
+"""Everything there is in one simulated run, and who of it goes on next."""
 
 import random
 from collections import Counter
@@ -19,7 +19,7 @@ EPOCH_MS: Final = 1_800_000_000_000
 
 
 STAYS: Final = 0.6
-"""How often whoever goes on is the one that has just gone on: changing over is what a step costs most."""
+"""How often who goes on next is who has just gone on: changing over is what a step costs most."""
 
 
 class Told(NamedTuple):
@@ -32,7 +32,7 @@ class Told(NamedTuple):
 
 
 class World:
-    """Bus, Redis, time and parts of one run. All chance is drawn from one generator, so a seed says it all."""
+    """Bus, Redis, time and parts of one run. All chance comes from one generator, so a seed says it all."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
@@ -138,7 +138,7 @@ class Weather:
         self._away[port, who] = until
 
     def cut(self, port: str, who: str, how: str, after: int) -> None:
-        """What the part writes there, `after` so many writes more, is "cut", "unanswered", or that of the "dying"."""
+        """The write that comes `after` so many more is "cut", "unanswered", or the part's last ("dying")."""
         self._cuts[port, who] = how, after
 
     def why(self, port: str, who: str) -> str:
@@ -204,7 +204,7 @@ class Incarnation:
 
     def think(self) -> SimulatedLoop:
         """Give the life an event loop."""
-        loop = SimulatedLoop(self.monotonic, self._connect, self.block)
+        loop = SimulatedLoop(self.monotonic, self._connect, self.block)  # type: ignore[abstract]
 
         def due() -> float | None:
             at = loop.due()
@@ -242,15 +242,19 @@ class Incarnation:
         self.runners.clear()
         self.part.ended(self)
 
+    def lives(self) -> bool:
+        """Whether it may still touch the world."""
+        return not (self.dead or self.part.doomed)
+
     def pause(self, what: str) -> None:
         """See `Life.pause`."""
-        if self.dead or self.part.doomed:
+        if not self.lives():
             raise Crash(what)
         if self._running is not None:
             self.world.tell(self.name, what)
             if not self.world.stays():
                 self._running.stand(self.world.now)
-            elif self.dead or self.part.doomed:
+            elif not self.lives():
                 raise Crash(what)
 
     def away(self, port: str) -> str:
@@ -278,8 +282,8 @@ class Incarnation:
 
     def wait(self, seconds: float) -> None:
         """See `Life.wait`."""
-        if self.dead or self.part.doomed:
-            raise Crash("waiting")
+        if not self.lives():
+            raise Crash
         if self._running is not None:
             self._running.stand(self.world.now + seconds * 1_000)
 

@@ -9,7 +9,7 @@ from kairos.dst.life import Undisturbed
 
 
 class SimulatedServer:
-    """What the bus holds, for any number of connections from any thread; nothing is lost when it is killed."""
+    """What the bus holds, for connections from any thread; nothing is lost when it is killed."""
 
     url = ADDRESS
 

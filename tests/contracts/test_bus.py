@@ -215,9 +215,7 @@ def test_publishers_at_once_lose_nothing_and_keep_their_own_order(
         assert values([record for record in records if record.key == b"%d" % who]) == list(range(200))
 
 
-def test_killing_the_server_keeps_every_acknowledged_record(
-    server: AnyServer, bus: Bus, topic: str
-) -> None:
+def test_killing_the_server_keeps_every_acknowledged_record(server: AnyServer, bus: Bus, topic: str) -> None:
     acknowledged: list[int] = []
     failed = threading.Event()
 
