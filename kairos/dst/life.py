@@ -30,8 +30,11 @@ class Life(Protocol):
         """Why a port ("bus" or "redis") cannot be reached from here now; an empty text when it can."""
         ...
 
-    def through(self, port: str, count: int) -> int | None:
-        """How many of `count` things sent at once arrive as the connection breaks; None: it does not."""
+    def through(self, port: str, kind: str, count: int) -> int | None:
+        """How many of `count` things sent at once arrive as the connection breaks; None: it does not.
+
+        `kind` says what is sent, so that rare things break as often as frequent ones.
+        """
         ...
 
     def monotonic(self) -> float:
@@ -62,7 +65,7 @@ class Undisturbed:
         """Everything is there."""
         return ""
 
-    def through(self, port: str, count: int) -> int | None:
+    def through(self, port: str, kind: str, count: int) -> int | None:
         """Everything arrives."""
         return None
 

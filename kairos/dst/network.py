@@ -6,7 +6,7 @@ from typing import Any
 
 from kairos.dst.life import Life
 from kairos.dst.loop import SimulatedLoop
-from kairos.dst.redis_server import Server, writes
+from kairos.dst.redis_server import Server, kind_of
 
 SLOWEST_S = 0.004
 
@@ -61,7 +61,8 @@ class Line(asyncio.Transport):
             self._break(why)
             return
         commands = self._session.commands(sent)
-        through = self._life.through("redis", len(commands)) if writes(commands) else None
+        kind = kind_of(commands)
+        through = self._life.through("redis", kind, len(commands)) if kind else None
         replies = b"".join([self._session.answer(words) for words in commands[:through]])
         if through is not None:
             self._break("the connection broke")

@@ -13,7 +13,7 @@ from redis.retry import Retry
 
 from events.redis_wire import Wire, Wires
 from kairos.dst.life import Life
-from kairos.dst.redis_server import Server, Session, writes
+from kairos.dst.redis_server import Server, Session, kind_of
 
 ADDRESS: Final = "redis://simulated:6379"
 
@@ -35,7 +35,8 @@ class Socket:
         commands = session.commands(bytes(sent))
         life.pause(f"redis {_shown(commands)}")
         self._check()
-        through = life.through("redis", len(commands)) if writes(commands) else None
+        kind = kind_of(commands)
+        through = life.through("redis", kind, len(commands)) if kind else None
         for words in commands if through is None else commands[:through]:
             self._inbox += session.answer(words)
         if through is not None:

@@ -158,9 +158,20 @@ class Session:
         raise Refused(f"ERR unknown subcommand '{action.decode()}'. Try CLIENT HELP.")
 
 
-def writes(commands: Sequence[Sequence[bytes]]) -> bool:
-    """Whether any of the commands may write."""
-    return any(words[0] in WRITING for words in commands)
+def kind_of(commands: Sequence[Sequence[bytes]]) -> str:
+    """What kind of write this is, by its first command that writes; an empty text when none does.
+
+    >>> kind_of([(b"MULTI",), (b"ZADD", b"kairos:wakes:1", b"7", b"{007}a")]), kind_of([(b"GET", b"a")])
+    ('ZADD kairos:wakes:', '')
+    """
+    for words in commands:
+        if words[0] in WRITING:
+            key = words[1].partition(b"}")[2] if words[1][:1] == b"{" else words[1]
+            if key[:1] < b" ":
+                return "HSET state"  # Feast's key begins with a number
+            family = key.translate(None, b"0123456789").rpartition(b":")
+            return f"{words[0].decode()} {(family[0] + family[1] or family[2])[:24].decode(errors='replace')}"
+    return ""
 
 
 def encode(reply: Any) -> bytes:

@@ -189,7 +189,7 @@ def strike(world: World, outside: Outside, fault: Breakage) -> None:
             world.redis.keys.full = True
             world.later(fault.ms, world.redis.keys.drain)
         case [port, how]:
-            world.weather.cut(port, fault.who, how, fault.ms)
+            world.weather.cut(port, fault.who, how)
         case ["hang"] if part is not None:
             part.hangs_until = world.now + fault.ms
         case ["skew"] if part is not None:

@@ -18,7 +18,6 @@ VERSION: Final = 1
 MOST_STEPS: Final = 1_000_000
 AN_ERRAND_EVERY: Final = 14
 A_FAULT_EVERY: Final = 35
-MOST_WRITES: Final = 5
 
 
 class BadSchedule(Refusal):
@@ -38,7 +37,7 @@ class Errand(msgspec.Struct, frozen=True, array_like=True):
 class Breakage(msgspec.Struct, frozen=True, array_like=True):
     """Something that breaks: at step `step`, for part `who` (or "all").
 
-    `ms` says how long it lasts, by how much a clock is off, or after how many writes more it strikes.
+    `ms` says how long it lasts, or by how much a clock is off.
     """
 
     step: int
@@ -47,9 +46,7 @@ class Breakage(msgspec.Struct, frozen=True, array_like=True):
     ms: int = 0
 
     def __str__(self) -> str:
-        counts = self.what.split()[-1] in ("dying", "unanswered", "cut")
-        more = f", {self.ms} writes later" if counts else f" {self.ms} ms"
-        return f"step {self.step}: {self.what} {self.who}{more if self.ms else ''}"
+        return f"step {self.step}: {self.what} {self.who}" + (f" {self.ms} ms" if self.ms else "")
 
 
 class Schedule(msgspec.Struct, frozen=True):
@@ -103,8 +100,6 @@ def draw(seed: int, steps: int) -> Schedule:
         ms = 0
         if what in ("redis away", "bus away", "redis full", "hang", "redis killed"):
             ms = int(10 ** dice.uniform(1, 3.7))
-        elif what.split()[-1] in ("dying", "unanswered", "cut"):
-            ms = dice.randrange(MOST_WRITES)
         elif what == "skew":
             ms = int(dice.uniform(-4_000, 4_000))
         faults.append(Breakage(dice.randrange(steps), what, who, ms))
@@ -127,7 +122,7 @@ def read(path: Path) -> Schedule:
     if version != VERSION:
         raise BadSchedule(
             f"{path}: expected a schedule of version {VERSION}, found version {version}; replay it with the "
-            "revision of Kairos that wrote it, or draw it anew from its seed: `python -m kairos dst --seed ...`"
+            "revision of Kairos that wrote it, or draw it anew: `python -m kairos dst --seed ...`"
         )
     try:
         schedule = msgspec.json.decode(raw, type=Schedule)

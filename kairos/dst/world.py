@@ -18,6 +18,9 @@ EPOCH_MS: Final = 1_800_000_000_000
 """The wall clock when a run begins: 2027-01-15T08:00:00Z."""
 
 
+RARE: Final = 2.0
+"""A kind of write that was seen n times before is struck with a chance of this / n."""
+
 STAYS: Final = 0.6
 """How often who goes on next is who has just gone on: changing over is what a step costs most."""
 
@@ -129,7 +132,8 @@ class Weather:
     def __init__(self, world: World) -> None:
         self._world = world
         self._away: dict[tuple[str, str], float] = {}
-        self._cuts: dict[tuple[str, str], tuple[str, int]] = {}
+        self._cuts: dict[tuple[str, str], str] = {}
+        self._written: dict[tuple[str, str], int] = {}
         self.haste_ms = 16.0
         self.met: Counter[str] = Counter()
 
@@ -137,9 +141,9 @@ class Weather:
         """A port is out of reach for a part, or for "all"."""
         self._away[port, who] = until
 
-    def cut(self, port: str, who: str, how: str, after: int) -> None:
-        """The write that comes `after` so many more is "cut", "unanswered", or the part's last ("dying")."""
-        self._cuts[port, who] = how, after
+    def cut(self, port: str, who: str, how: str) -> None:
+        """Some next write of the part is "cut", "unanswered", or its last ("dying"), rather one of a rare kind."""
+        self._cuts[port, who] = how
 
     def why(self, port: str, who: str) -> str:
         """Why the port is out of reach; an empty text when it is not."""
@@ -155,14 +159,13 @@ class Weather:
                 del self._away[port, each]
         return ""
 
-    def broken(self, port: str, who: str) -> str:
-        """How the next sending breaks, if it does; it is then used up."""
-        how, after = self._cuts.pop((port, who), ("", 0)) if self._cuts else ("", 0)
-        if after:
-            self._cuts[port, who] = how, after - 1
+    def broken(self, port: str, who: str, kind: str) -> str:
+        """How this write breaks, if it does. What is written all the time would else be all that ever breaks."""
+        self._written[who, kind] = seen = self._written.get((who, kind), 0) + 1
+        if (port, who) not in self._cuts or self._world.random.random() * seen > RARE:
             return ""
-        if how:
-            self.met[f"{port} {how}"] += 1
+        how = self._cuts.pop((port, who))
+        self.met[f"{port} {how}"] += 1
         return how
 
     def clear(self) -> None:
@@ -261,9 +264,9 @@ class Incarnation:
         """See `Life.away`."""
         return self.world.weather.why(port, self.name)
 
-    def through(self, port: str, count: int) -> int | None:
+    def through(self, port: str, kind: str, count: int) -> int | None:
         """See `Life.through`."""
-        how = self.world.weather.broken(port, self.name)
+        how = self.world.weather.broken(port, self.name, kind)
         if not how:
             return None
         through = count if how == "unanswered" else self.world.random.randrange(max(count, 1))

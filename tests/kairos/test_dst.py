@@ -73,10 +73,10 @@ def test_a_planted_fault_is_found_made_short_and_told(
     errands = tuple(Errand(10 + 12 * n, "buy", n * 977) for n in range(12))
     faults = (
         Breakage(20, "hang", "learner", 100),
-        Breakage(40, "bus unanswered", "intake", 1),
+        Breakage(40, "bus unanswered", "intake"),
         Breakage(50, "skew", "serve", 300),
-        Breakage(60, "bus unanswered", "intake", 0),
-        Breakage(90, "bus unanswered", "intake", 0),
+        Breakage(60, "bus unanswered", "intake"),
+        Breakage(90, "bus unanswered", "intake"),
     )
     planted = Schedule(VERSION, 0, 300, 1, errands, faults)
     monkeypatch.setattr(verb, "draw", lambda seed, steps: planted)
