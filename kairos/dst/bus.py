@@ -80,7 +80,9 @@ class SimulatedBus:
                 )
         places = sorted({f"{message.topic}/{message.partition}" for message in messages})
         self._reach(f"publish {len(messages)} to {' '.join(places)}")
-        through = self._life.through("bus", "".join({message.topic: "" for message in messages}), len(messages))
+        through = self._life.through(
+            "bus", "".join({message.topic: "" for message in messages}), len(messages)
+        )
         for message in messages if through is None else messages[:through]:
             self._topics.keep(message)
         if through is not None:

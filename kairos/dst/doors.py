@@ -3,7 +3,8 @@
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, NamedTuple
+from functools import cache
+from typing import Any, Final, NamedTuple, cast
 
 from events.faults import Refusal
 from events.setup import Setup
@@ -19,6 +20,9 @@ from serving.redis_line import RedisAway
 
 ONLINE_EVERY_S: Final = 0.5
 """Ten times as long as in a real service: looking for models would be most of what there is to simulate."""
+
+App = Callable[..., Any]
+"""An ASGI application."""
 
 AWAY: Final = 3
 """The exit code of a process whose bus or Redis did not come; it is started again."""
@@ -36,7 +40,7 @@ def serve_part(world: World) -> Part:
 
     def begin(life: Incarnation) -> None:
         room = _room(world, life)
-        life.door = create_app(SETTINGS, room=room)
+        life.door = _app(room)
         _live(life, lambda: _open(room, life))
 
     return Part(world, "serve", begin)
@@ -63,7 +67,7 @@ def ask(life: Incarnation, method: str, path: str, body: bytes) -> "asyncio.Task
     return life.loop.create_task(_ask(life.door, method, path, body))
 
 
-async def _ask(app: Callable[..., Any], method: str, path: str, body: bytes) -> Answer:
+async def _ask(app: App, method: str, path: str, body: bytes) -> Answer:
     status, parts = 0, list[bytes]()
 
     async def receive() -> dict[str, Any]:
@@ -93,6 +97,29 @@ async def _ask(app: Callable[..., Any], method: str, path: str, body: bytes) -> 
     }
     await app(scope, receive, send)
     return Answer(status, b"".join(parts))
+
+
+class _Room:
+    """The back room of the door that lives now; only one does."""
+
+    current: Backroom
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.current, name)
+
+
+@cache
+def _door() -> tuple[_Room, App]:
+    """The application, made once: that takes longer than all it answers in a run."""
+    room = _Room()
+    return room, create_app(SETTINGS, room=cast(Backroom, room))
+
+
+def _app(room: Backroom) -> App:
+    """The application over this back room."""
+    stands_for, app = _door()
+    stands_for.current = room
+    return app
 
 
 def _room(world: World, life: Incarnation) -> Backroom:

@@ -4,7 +4,7 @@ Only what the code uses is here; anything else is an error that names the comman
 `tests/contracts/test_redis.py` asks the same of this and of a real server.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any, Final
 
 Reply = int | bytes | str | None | list[Any]
@@ -120,6 +120,11 @@ class Keyspace:
     def ranked(self, key: bytes) -> dict[bytes, float]:
         """The scores of a sorted set's members."""
         return dict(self.held(key, _Ranked) or {})
+
+    @property
+    def names(self) -> Container[bytes]:
+        """Every key; one whose lifetime is over may still be among them."""
+        return self._values
 
     def named(self, ending: bytes) -> list[bytes]:
         """The keys with that ending."""

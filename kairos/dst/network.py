@@ -63,7 +63,7 @@ class Line(asyncio.Transport):
         commands = self._session.commands(sent)
         kind = kind_of(commands)
         through = self._life.through("redis", kind, len(commands)) if kind else None
-        replies = b"".join([self._session.answer(words) for words in commands[:through]])
+        replies = self._session.answers(commands if through is None else commands[:through])
         if through is not None:
             self._break("the connection broke")
             return

@@ -37,8 +37,7 @@ class Socket:
         self._check()
         kind = kind_of(commands)
         through = life.through("redis", kind, len(commands)) if kind else None
-        for words in commands if through is None else commands[:through]:
-            self._inbox += session.answer(words)
+        self._inbox += session.answers(commands if through is None else commands[:through])
         if through is not None:
             self._hang_up()
 

@@ -28,7 +28,7 @@ from stream.intake_journal import KEY as JOURNAL
 PATIENCE: Final = 8_000
 """Steps within which a run without faults comes to rest, or never will."""
 
-QUIET_MS: Final = 3_500
+QUIET_MS: Final = 2_500
 """So long after the last errand nothing waits any more: every window and absence of the stall is over."""
 
 
