@@ -142,7 +142,7 @@ class Weather:
         self._away[port, who] = until
 
     def cut(self, port: str, who: str, how: str) -> None:
-        """Some next write of the part is "cut", "unanswered", or its last ("dying"), rather one of a rare kind."""
+        """A write to come of the part is "cut", "unanswered" or its last ("dying"), rather a rare one."""
         self._cuts[port, who] = how
 
     def why(self, port: str, who: str) -> str:
@@ -160,7 +160,7 @@ class Weather:
         return ""
 
     def broken(self, port: str, who: str, kind: str) -> str:
-        """How this write breaks, if it does. What is written all the time would else be all that ever breaks."""
+        """How this write breaks, if it does; else what is written all the time would be all that breaks."""
         self._written[who, kind] = seen = self._written.get((who, kind), 0) + 1
         if (port, who) not in self._cuts or self._world.random.random() * seen > RARE:
             return ""
