@@ -10,9 +10,10 @@ from events.faults import Refusal
 from events.setup import Setup
 from kairos.dst.bus import SimulatedBus
 from kairos.dst.life import Crash
-from kairos.dst.parts import SETTINGS
+from kairos.dst.part import Incarnation, Part
+from kairos.dst.processes import SETTINGS
 from kairos.dst.stall import stall
-from kairos.dst.world import Incarnation, Part, World
+from kairos.dst.world import World
 from serving.app import create_app
 from serving.backroom import Backroom, Shelved
 from serving.push import Push

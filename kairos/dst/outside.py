@@ -10,10 +10,11 @@ import orjson
 from events.bus import Message
 from kairos.dst.broken import Broken, of_a_full_redis
 from kairos.dst.doors import Answer, ask
-from kairos.dst.parts import PARTITIONS
+from kairos.dst.part import Incarnation
+from kairos.dst.processes import PARTITIONS
 from kairos.dst.schedule import Errand
 from kairos.dst.stall import KINDS, bought, filled, joined
-from kairos.dst.world import EPOCH_MS, Incarnation, World
+from kairos.dst.world import EPOCH_MS, World
 
 CARDS: Final = 5
 AGAIN_MS: Final = 60

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import hiredis
 
-from kairos.dst.keyspace import GROWING, Keyspace, Refused, Reply
+from kairos.dst.commands import GROWING, carry_out, check
+from kairos.dst.keyspace import Keyspace, Refused, Reply
 from kairos.dst.scripts import Scripts
 
 VERSION: Final = "7.4.0"
@@ -89,17 +90,18 @@ class Session:
         """Carry out commands and give the bytes of their replies."""
         # A door that starts asks after each of 1,024 outboxes, of which hardly any is there.
         held, none = self._server.keys.names, b":0\r\n"
-        return b"".join(
-            [
-                none if words[0] == b"HLEN" and words[1] not in held else self.answer(words)
-                for words in commands
-            ]
-        )
+        replies = [
+            none
+            if words[0] == b"HLEN" and self._queued is None and words[1] not in held
+            else self.answer(words)
+            for words in commands
+        ]
+        return b"".join(replies)
 
     def _do(self, words: Sequence[bytes]) -> Any:
         name = words[0]
         if self._queued is None and name not in _OF_A_SESSION:
-            return self._server.keys.do(words)
+            return carry_out(self._server.keys, words)
         if name == b"EXEC":
             return self._exec()
         if name == b"MULTI":
@@ -114,7 +116,7 @@ class Session:
             return "OK"
         if self._queued is not None:
             try:
-                self._server.keys.check(words)
+                check(self._server.keys, words)
             except Refused:
                 self._spoiled = True
                 raise
@@ -148,7 +150,7 @@ class Session:
             return "OK"
         if name == b"INFO":
             return f"redis_version:{VERSION}\r\n".encode()
-        return server.keys.do(words)
+        return carry_out(server.keys, words)
 
     def _client(self, action: bytes, words: Sequence[bytes]) -> Reply:
         if action == b"SETNAME":

@@ -14,7 +14,7 @@ from kairos.dst.doors import push_part, serve_part
 from kairos.dst.invariants import Invariants
 from kairos.dst.life import Undisturbed
 from kairos.dst.outside import Outside
-from kairos.dst.parts import PARTITIONS, stream_parts
+from kairos.dst.processes import PARTITIONS, stream_parts
 from kairos.dst.schedule import Breakage, Schedule
 from kairos.dst.stall import stall
 from kairos.dst.witness import Witness
@@ -58,6 +58,7 @@ def undergo(schedule: Schedule, *, rest: bool = True) -> Outcome:
             _run(schedule, world, outside, invariants)
             if rest:
                 world.weather.clear()
+                world.redis.keys.drain()
                 _rest(world, outside, invariants, witness)
                 invariants.at_rest()
         except Broken as found:
@@ -115,7 +116,7 @@ def _rest(world: World, outside: Outside, invariants: Invariants, witness: Witne
         if outside.busy:
             quiet_at = world.now + QUIET_MS
 
-    world.weather.haste_ms = 60.0
+    world.haste_ms = 60.0
     for part in world.parts.values():
         part.skew_ms, part.hangs_until = 0, 0.0
     world.between, world.until = between, world.step + PATIENCE

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from kairos.dst.commands import carry_out
 from kairos.dst.keyspace import Keyspace, Refused, Reply
 from serving import ledger, push
 from stream import lease
@@ -16,26 +17,26 @@ Twin = Callable[[Keyspace, Keys, Sequence[bytes]], Reply]
 
 
 def _record(space: Keyspace, keys: Keys, given: Sequence[bytes]) -> Reply:
-    first = space.do((b"GET", keys[0]))
+    first = carry_out(space, (b"GET", keys[0]))
     if first is not None:
         return first
-    space.do((b"SET", keys[0], given[0], b"EX", given[3]))
-    space.do((b"SET", keys[1], given[1], b"EX", given[3]))
-    space.do((b"HSET", keys[2], given[2], given[1]))
+    carry_out(space, (b"SET", keys[0], given[0], b"EX", given[3]))
+    carry_out(space, (b"SET", keys[1], given[1], b"EX", given[3]))
+    carry_out(space, (b"HSET", keys[2], given[2], given[1]))
     return None
 
 
 def _hold(space: Keyspace, keys: Keys, given: Sequence[bytes]) -> Reply:
-    owner = space.do((b"GET", keys[0]))
+    owner = carry_out(space, (b"GET", keys[0]))
     if owner is not None and owner != given[0]:
         return 0
-    space.do((b"SET", keys[0], given[0], b"PX", given[1]))
+    carry_out(space, (b"SET", keys[0], given[0], b"PX", given[1]))
     return 1
 
 
 def _let_go(space: Keyspace, keys: Keys, given: Sequence[bytes]) -> Reply:
-    if space.do((b"GET", keys[0])) == given[0]:
-        space.do((b"DEL", keys[0]))
+    if carry_out(space, (b"GET", keys[0])) == given[0]:
+        carry_out(space, (b"DEL", keys[0]))
     return 1
 
 
@@ -43,7 +44,7 @@ def _take(space: Keyspace, keys: Keys, given: Sequence[bytes]) -> Reply:
     lasts, *names = keys
     before: list[bytes] = []
     for name in names:
-        now, last = space.do((b"GET", name)), space.do((b"HGET", lasts, name)) or b""
+        now, last = carry_out(space, (b"GET", name)), carry_out(space, (b"HGET", lasts, name)) or b""
         assert isinstance(last, bytes)
         if now is not None and now != given[0]:
             return [0, name, now]
@@ -51,15 +52,15 @@ def _take(space: Keyspace, keys: Keys, given: Sequence[bytes]) -> Reply:
             return [0, name, last]
         before.append(last)
     for name in names:
-        space.do((b"SET", name, given[0], b"PX", given[1]))
-        space.do((b"HSET", lasts, name, given[0]))
+        carry_out(space, (b"SET", name, given[0], b"PX", given[1]))
+        carry_out(space, (b"HSET", lasts, name, given[0]))
     return [1, *before]
 
 
 def _drop(space: Keyspace, keys: Keys, given: Sequence[bytes]) -> Reply:
     for key in keys:
-        if space.do((b"GET", key)) == given[0]:
-            space.do((b"DEL", key))
+        if carry_out(space, (b"GET", key)) == given[0]:
+            carry_out(space, (b"DEL", key))
     return None
 
 

@@ -16,7 +16,7 @@ from features.state import State
 from kairos.dst.bus import SimulatedBus
 from kairos.dst.life import Undisturbed
 from kairos.dst.outside import Outside
-from kairos.dst.parts import PARTITIONS, SETTINGS
+from kairos.dst.processes import PARTITIONS, SETTINGS
 from kairos.dst.stall import stall
 from kairos.dst.world import World
 from stream.bus_source import Place

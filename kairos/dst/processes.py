@@ -10,8 +10,9 @@ from features.feast_store import RedisStateStore
 from kairos.dst import bus, redis_clients
 from kairos.dst.bus import SimulatedBus
 from kairos.dst.engine import Stop, run_flow
+from kairos.dst.part import Incarnation, Part
 from kairos.dst.stall import stall
-from kairos.dst.world import Incarnation, Part, World
+from kairos.dst.world import World
 from stream import behaviour, intake, learning
 from stream.engine import Flow
 from stream.lease import nobody_else
