@@ -4,7 +4,8 @@ from events.bus import Record
 from events.codec import decode
 from events.envelope import Event
 from events.topics import BEHAVIOUR
-from features.feast_store import WATERMARKS_KEY
+from features.feast_store import WATERMARKS_KEY, wakes_key
+from features.triggers import next_wake
 from kairos.dst.broken import Broken
 from kairos.dst.processes import PARTITIONS
 from kairos.dst.stall import stall
@@ -87,7 +88,7 @@ class JournalTrue:
 
 
 class PositionsTrue:
-    """What a watermark or a saved position covers is in the states."""
+    """What a watermark or a saved position covers is in the states, and who waits is known to be woken."""
 
     def __init__(self, witness: Witness) -> None:
         self._witness = witness
@@ -119,13 +120,20 @@ class PositionsTrue:
         for record, item in log[after + 1 : claimed + 1]:
             if isinstance(item, Event) and item.type in programs:
                 newest[item.customer] = record.position
+        waiting = self._witness.world.redis.keys.ranked(wakes_key(partition).encode())
         for customer, position in newest.items():
             state = self._witness.state(customer)
             held = -1 if state is None else state.applied.get(partition, -1)
-            if held < position:
+            if state is None or held < position:
                 what = (
                     f"{customer} holds {partition} up to {held}, not {position}, though {claimed} is claimed"
                 )
+                raise Broken(named(self), what)
+            if held > position:
+                continue  # it is being folded on: its wake-up is written behind it
+            due, known = next_wake(stall().plan, state), waiting.get(customer.encode())
+            if due is not None and (known is None or known > due):
+                what = f"{customer} waits for {due}, Redis knows of {known}, though {claimed} is claimed"
                 raise Broken(named(self), what)
 
 
