@@ -6,7 +6,7 @@ from typing import Any
 
 from kairos.dst.life import Life
 from kairos.dst.loop import SimulatedLoop
-from kairos.dst.redis_server import Server, kind_of
+from kairos.dst.redis_server import Server, kind_of, shown
 
 SLOWEST_S = 0.004
 
@@ -61,7 +61,8 @@ class Line(asyncio.Transport):
             self._break(why)
             return
         commands = self._session.commands(sent)
-        kind = kind_of(commands)
+        if kind := kind_of(commands):
+            self._life.pause(f"redis {shown(commands)}")
         through = self._life.through("redis", kind, len(commands)) if kind else None
         replies = self._session.answers(commands if through is None else commands[:through])
         if through is not None:

@@ -90,8 +90,8 @@ class Incarnation:
         """See `Life.pause`."""
         if not self.lives():
             raise Crash(what)
+        self.world.tell(self.name, what)
         if self._running is not None:
-            self.world.tell(self.name, what)
             if not self.world.stays():
                 self._running.stand(self.world.now)
             elif not self.lives():

@@ -3,8 +3,6 @@
 Nothing of theirs is replaced but the socket: packing, parsing, pipelines and errors are the real ones.
 """
 
-import contextlib
-from collections.abc import Sequence
 from typing import Any, Final
 
 import redis
@@ -13,7 +11,7 @@ from redis.retry import Retry
 
 from events.redis_wire import Wire, Wires
 from kairos.dst.life import Life
-from kairos.dst.redis_server import Server, Session, kind_of
+from kairos.dst.redis_server import Server, Session, kind_of, shown
 
 ADDRESS: Final = "redis://simulated:6379"
 
@@ -33,7 +31,7 @@ class Socket:
         """Send commands; what of them the schedule lets through is carried out."""
         session, life = self._session, self._life
         commands = session.commands(bytes(sent))
-        life.pause(f"redis {_shown(commands)}")
+        life.pause(f"redis {shown(commands)}")
         self._check()
         kind = kind_of(commands)
         through = life.through("redis", kind, len(commands)) if kind else None
@@ -109,10 +107,3 @@ def client(server: Server, life: Life, name: str | None = None) -> "redis.Redis"
         connection_class=Connection, client_name=name, retry=Retry(NoBackoff(), 0), driver_info=None
     )
     return redis.Redis(connection_pool=pool)
-
-
-def _shown(commands: Sequence[Any]) -> str:
-    with contextlib.suppress(IndexError):
-        first = b" ".join(commands[0][:2])[:60].decode(errors="replace")
-        return first if len(commands) == 1 else f"{first} ... {len(commands)} commands"
-    return "nothing"

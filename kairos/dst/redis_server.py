@@ -187,6 +187,22 @@ def kind_of(commands: Sequence[Sequence[bytes]]) -> str:
     return ""
 
 
+def shown(commands: Sequence[Sequence[bytes]]) -> str:
+    """Commands as a line of a trace names them: the first, and how many there are.
+
+    >>> shown([(b"MULTI",), (b"HSET", b"kairos:intake", b"tick", b"7"), (b"EXEC",)])
+    'HSET kairos:intake ... 3 commands'
+    """
+    words = next((words for words in commands if len(words) > 1), commands[0] if commands else (b"nothing",))
+    key = words[1] if len(words) > 1 else b""
+    if key[:1] == b"\x01":  # Feast's key: the customer stands in it
+        key = b"state of " + key[key.find(b"{") :]
+    if words[0] in (b"EVAL", b"EVALSHA") and len(words) > 3:
+        key = b"script on " + words[3]
+    first = f"{words[0].decode()} {key[:60].decode(errors='replace')}".strip()
+    return first if len(commands) == 1 else f"{first} ... {len(commands)} commands"
+
+
 def encode(reply: Any) -> bytes:
     """A reply in Redis's protocol.
 

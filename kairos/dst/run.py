@@ -177,7 +177,7 @@ def strike(world: World, outside: Outside, fault: Breakage) -> None:
     part = world.parts.get(fault.who)
     if part is None and fault.who != "all":
         return
-    world.tell("fault", f"! {fault}")
+    world.tell("fault", "! " + str(fault).partition(": ")[2])
     match fault.what.split():
         case ["crash"] if part is not None:
             part.crash()

@@ -23,7 +23,7 @@ def run(
 
     Errors: `BadSchedule` for impossible steps, minutes or a file that is no schedule of this version.
     """
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, emoji=False)
     if schedule is not None:
         return _one(console, read(schedule), folder, trace, short=True)
     if minutes is None:
