@@ -1,5 +1,6 @@
 """The verb `dst`: one schedule, one from a file, or as many as minutes allow; what fails is made short."""
 
+import gc
 import time
 from collections import Counter
 from pathlib import Path
@@ -56,16 +57,20 @@ def _search(console: Console, seed: int, steps: int, minutes: float, folder: Pat
     while (now := time.monotonic()) < began + 60 * minutes:
         if now - told >= TELL_EVERY_S:
             told = now
-            console.print(f"{done:,} schedules, {done / (now - began):.1f} a second; all well")
+            console.print(f"{done:,} done, {done / (now - began):.1f} schedules a second; all well")
         schedule = draw(seed + done, steps)
         outcome = undergo(schedule)
         if outcome.rule is not None:
             return _tell(console, schedule, outcome, folder, short=False)
+        if not done:
+            # Compiled code and playbook stay for good: the collector need not look at them again and again.
+            gc.collect()
+            gc.freeze()
         done, taken = done + 1, taken + outcome.steps
         met.update(outcome.met)
     spent = time.monotonic() - began
     console.print(
-        f"{done:,} schedules from seed {seed} on, {done / spent:.1f} a second, {taken:,} steps: all well"
+        f"{done:,} done from seed {seed} on, {done / spent:.1f} schedules a second, {taken:,} steps: all well"
     )
     console.print(
         "broken on the way: " + ", ".join(f"{name} {count:,}" for name, count in sorted(met.items()))
