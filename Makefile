@@ -37,6 +37,7 @@ lint: env ## style, then strict types
 	$(PY) -m mypy
 
 soak: kernel ## what takes longer than `make test` may
+	$(PY) -m kairos dst --minutes 10
 	$(PY) -m kairos soak
 
 mutants: kernel ## every committed mutant must turn the tests red

@@ -8,7 +8,7 @@ import select
 import socket
 import weakref
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlparse
 
@@ -23,14 +23,19 @@ class Wire:
     """A connection to `redis://[user:password@]host:port[/db][?client_name=]`, for one thread at a time.
 
     Errors of every method: `OSError` when Redis is away or silent for `timeout_s`; then only a new wire
-    knows whose the next reply is, so this one is closed.
+    knows whose the next reply is, so this one is closed. `connect` opens the socket.
     """
 
-    def __init__(self, url: str, timeout_s: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        timeout_s: float,
+        connect: Callable[[tuple[str | None, int], float], socket.socket] = socket.create_connection,
+    ) -> None:
         parsed = urlparse(url)
         self._reader = hiredis.Reader()
         self._buffer = bytearray(_READ_BYTES)
-        self._socket = socket.create_connection((parsed.hostname, parsed.port or 6379), _CONNECT_S)
+        self._socket = connect((parsed.hostname, parsed.port or 6379), _CONNECT_S)
         weakref.finalize(self, self._socket.close)  # a reader that is dropped hangs up too
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.settimeout(timeout_s)
@@ -100,8 +105,9 @@ class Wires:
     Errors: those of `Wire`; a wire that broke is not used again.
     """
 
-    def __init__(self, url: str, timeout_s: float) -> None:
+    def __init__(self, url: str, timeout_s: float, connect: Callable[[str, float], Wire] = Wire) -> None:
         self._url = url
+        self._connect = connect
         self._timeout_s = timeout_s
         self._idle: deque[Wire] = deque()
 
@@ -128,7 +134,7 @@ class Wires:
             if wire.fresh():
                 return wire
             wire.close()
-        return Wire(self._url, self._timeout_s)
+        return self._connect(self._url, self._timeout_s)
 
 
 def pack(*words: str | bytes | int) -> bytes:

@@ -118,19 +118,28 @@ def wakes_key(partition: int) -> str:
 class RedisStateStore:
     """A `features.store.StateStore` on Redis; a call to a dead server fails at once.
 
-    `redis_url` is redis://host:port[/db]. Errors of every call: `redis.RedisError`.
+    `redis_url` is redis://host:port[/db]; who has connected already hands in `client` and `wires`. Errors of
+    every call: `redis.RedisError`.
     """
 
     rewritten: frozenset[str] = frozenset()
     """States are read as they are stored (see `stream.swap` for those that are not)."""
 
-    def __init__(self, redis_url: str, project: str, *, timeout_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        redis_url: str,
+        project: str,
+        *,
+        timeout_s: float = 5.0,
+        client: Any = None,
+        wires: Wires | None = None,
+    ) -> None:
         self.project = project
-        self._redis: Any = redis.Redis.from_url(
+        self._redis: Any = client or redis.Redis.from_url(
             redis_url, retry=Retry(NoBackoff(), 0), socket_timeout=timeout_s, socket_connect_timeout=timeout_s
         )
         # What comes by the thousand goes past redis-py, whose time for a reply is more than Redis'.
-        self._wires = Wires(redis_url, timeout_s)
+        self._wires = wires or Wires(redis_url, timeout_s)
         self._commands = Commands(project, FIELDS, TS_FIELD)
 
     def read_many(self, customers: Sequence[str]) -> list[bytes | None]:

@@ -200,6 +200,20 @@ def soak(settings: Settings, args: argparse.Namespace) -> int:
     return run(seeds=args.seeds, days=args.days, kills=args.kills)
 
 
+def dst(settings: Settings, args: argparse.Namespace) -> int:
+    """Run the whole system in one process under one seed, with faults, and check its rules at every step."""
+    from kairos.dst.verb import run
+
+    return run(
+        seed=args.seed,
+        steps=args.steps,
+        minutes=args.minutes,
+        schedule=args.schedule,
+        folder=args.folder,
+        trace=args.trace,
+    )
+
+
 def mutants(settings: Settings, args: argparse.Namespace) -> int:
     """Apply each committed mutant to a copy of the tree and show that the tests turn red."""
     from kairos.mutants import run
@@ -294,6 +308,15 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--seeds", type=_positive, default=10, help="runs with kills")
     sub.add_argument("--days", type=_positive, default=10, help="days of shopping a run")
     sub.add_argument("--kills", type=_positive, default=21, help="kills a run")
+    sub = add(dst)
+    sub.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the schedule, or of the first")
+    sub.add_argument(
+        "--steps", type=int, default=1_000, metavar="K", help="steps of a schedule (default 1,000)"
+    )
+    sub.add_argument("--minutes", type=float, metavar="M", help="one seed after the other for so long")
+    sub.add_argument("--schedule", type=Path, metavar="FILE", help="replay a schedule that was kept")
+    sub.add_argument("--folder", type=Path, default=Path("var/dst"), help="where failing schedules are kept")
+    sub.add_argument("--trace", action="store_true", help="print every step")
     sub = add(mutants)
     sub.add_argument("--only", metavar="NAME", help="one mutant, or a pattern such as 'push-*'")
     _add_benches(add(bench))

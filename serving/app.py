@@ -19,7 +19,7 @@ from events.bus import BusUnavailable
 from events.faults import Refusal
 from events.setup import Setup
 from serving import documents, messages
-from serving.backroom import Backroom
+from serving.backroom import Backroom, settle_down
 from serving.gate import LONGEST_BODY, Gate, check_exposure
 from serving.problems import Fault, Problem, away
 from serving.redis_line import RedisAway
@@ -41,21 +41,29 @@ class PortTaken(Refusal):
     exit_code = 3
 
 
-def create_app(setup: Setup, failed: Callable[[BaseException], None] | None = None) -> FastAPI:
+def create_app(
+    setup: Setup, failed: Callable[[BaseException], None] | None = None, room: Backroom | None = None
+) -> FastAPI:
     """Make the app; it answers at once, and is ready when its back room is open.
 
-    `failed` is told when the back room cannot be opened. Errors: `Exposed` (see `gate`).
+    `failed` is told when the back room, its own or the one handed in, cannot be opened.
+    Errors: `Exposed` (see `gate`).
     """
     check_exposure(setup.host, setup.api_key)
-    room = Backroom(setup)
+    room = room or Backroom(setup)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         opening = asyncio.create_task(room.open())
 
         def opened(task: asyncio.Task[None]) -> None:
-            if not task.cancelled() and (error := task.exception()) and failed:
-                failed(error)
+            if task.cancelled():
+                return
+            if error := task.exception():
+                if failed:
+                    failed(error)
+            else:
+                settle_down()
 
         opening.add_done_callback(opened)
         try:

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from events import bus as buses
 from events.bus import Bus
@@ -23,7 +24,7 @@ from serving.decider import Decider
 from serving.everybody_room import EverybodyRoom
 from serving.ledger import Ledger
 from serving.metrics import Metrics
-from serving.model_shelf import ModelShelf
+from serving.model_shelf import ONLINE_EVERY_S, ModelShelf
 from serving.plan_room import PlanRoom
 from serving.publisher import Publisher
 from serving.redis_line import RedisAway, RedisLine
@@ -36,8 +37,30 @@ SAY_EVERY_S = 5.0
 log = logging.getLogger("kairos.serving")
 
 
+class Shelved(NamedTuple):
+    """A playbook read and compiled, and its offers."""
+
+    playbook: Playbook
+    plan: Plan
+    catalogue: Catalogue
+
+
+def read(setup: Setup) -> Shelved:
+    """Read the playbook whole. Errors: `PlaybookRefused`."""
+    playbook = load(setup.playbook)
+    plan = compile_plan(playbook)
+    prepare(plan, empty(plan))
+    if plan.crowd is not None:
+        prepare(plan.crowd, empty(plan.crowd))
+    return Shelved(playbook, plan, catalogues.load(setup.playbook, plan, setup.catalogue))
+
+
 class Backroom:
-    """Opens in the background while a door already answers; `missing` says what is not there yet, and why."""
+    """Opens in the background while a door already answers; `missing` says what is not there yet, and why.
+
+    `now` gives the wall clock's seconds. Who has a bus already, or has read the playbook, hands it in.
+    Online models are looked for every `online_every_s`.
+    """
 
     setup: Setup
     playbook: Playbook
@@ -54,8 +77,18 @@ class Backroom:
     everybody: EverybodyRoom
     decider: Decider
 
-    def __init__(self, setup: Setup, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        now: Callable[[], float] = time.time,
+        bus: Bus | None = None,
+        read: Callable[[Setup], Shelved] = read,
+        online_every_s: float = ONLINE_EVERY_S,
+    ) -> None:
         self.setup = setup
+        self._connected = bus
+        self._reading = read
+        self._online_every_s = online_every_s
         self.now = now
         self.metrics = Metrics()
         self.missing = {
@@ -81,7 +114,7 @@ class Backroom:
         self.ledger = Ledger(self.line)
         self.publisher = Publisher(self.bus)
         self.relay = Relay(self.line, self.publisher, self.setup.partitions)
-        self.shelf = ModelShelf(self.setup, self.plan, self.catalogue, self.line)
+        self.shelf = ModelShelf(self.setup, self.plan, self.catalogue, self.line, self._online_every_s)
         await self.shelf.refresh()
         self.plans = PlanRoom(self.line, self.plan, self.setup.partitions)
         await self.plans.refresh()
@@ -115,9 +148,6 @@ class Backroom:
         self._tasks = [asyncio.create_task(each) for each in every]
         for task in self._tasks:
             task.add_done_callback(_tell)
-        # What is loaded by now stays for good: the collector need not look at it again and again.
-        gc.collect()
-        gc.freeze()
         del self.missing["bus"]
 
     async def close(self) -> None:
@@ -157,31 +187,27 @@ class Backroom:
         return found
 
     def _read(self) -> None:
-        self.playbook = load(self.setup.playbook)
-        self.plan = compile_plan(self.playbook)
-        prepare(self.plan, empty(self.plan))
-        if self.plan.crowd is not None:
-            prepare(self.plan.crowd, empty(self.plan.crowd))
-        self.catalogue = catalogues.load(self.setup.playbook, self.plan, self.setup.catalogue)
+        self.playbook, self.plan, self.catalogue = self._reading(self.setup)
         del self.missing["catalogue"]
 
     async def _await_redis(self) -> None:
-        started = time.monotonic()
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         said = started - SAY_EVERY_S
         while True:
             try:
                 await self.line.ask(("PING",), deadline_s=PROBE_S)
                 break
             except RedisAway as error:
-                waited = time.monotonic() - started
+                waited = loop.time() - started
                 self.missing["redis"] = str(error)
                 if waited >= self.setup.wait_s:
                     raise StoreUnavailable(
                         f"redis: expected an answer from {self.line.url} within {self.setup.wait_s:.0f} s, "
                         f"found none ({error}); start it (`make up` brings one) or set KAIROS_REDIS"
                     ) from None
-                if time.monotonic() - said >= SAY_EVERY_S:
-                    said = time.monotonic()
+                if loop.time() - said >= SAY_EVERY_S:
+                    said = loop.time()
                     left = self.setup.wait_s - waited
                     log.warning("waiting for Redis at %s (%.0f s more): %s", self.line.url, left, error)
             await asyncio.sleep(0.1)
@@ -190,10 +216,23 @@ class Backroom:
     async def _await_bus(self) -> None:
         def connect() -> Bus:
             bus = buses.connect(self.setup.bus, timeout_s=self.setup.wait_s, waiting=log.warning)
-            bus.ensure(layout(self.playbook.contracts, self.setup.partitions))
+            self._ensure(bus)
             return bus
 
-        self.bus = await _aside(connect)
+        if self._connected is None:
+            self.bus = await _aside(connect)
+        else:
+            self.bus = self._connected
+            await asyncio.to_thread(self._ensure, self.bus)
+
+    def _ensure(self, bus: Bus) -> None:
+        bus.ensure(layout(self.playbook.contracts, self.setup.partitions))
+
+
+def settle_down() -> None:
+    """What is loaded by now stays for good: the garbage collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 async def _aside(connect: Callable[[], Bus]) -> Bus:

@@ -35,12 +35,20 @@ class BatchModel(msgspec.Struct, frozen=True):
 class ModelShelf:
     """Keeps the newest model of each kind; a decision takes a `Blend`, so it sees one state of affairs.
 
-    Online models are looked for every 50 ms in one round trip; unchanged bytes cost a comparison.
+    Online models are looked for every `online_every_s` in one round trip; unchanged bytes cost a comparison.
     Champions are looked for every second in a thread. A model that cannot be read is reported once and
     the one before stays: an old model is better than none.
     """
 
-    def __init__(self, setup: Setup, plan: Plan, catalogue: Catalogue, line: RedisLine) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        plan: Plan,
+        catalogue: Catalogue,
+        line: RedisLine,
+        online_every_s: float = ONLINE_EVERY_S,
+    ) -> None:
+        self._online_every_s = online_every_s
         self._uri, self._line = setup.mlflow, line
         self._placements = catalogue.placements
         self._sources = sorted({placement.model for placement in self._placements.values()})
@@ -104,7 +112,7 @@ class ModelShelf:
                     await self.refresh()
                 except RedisAway as error:
                     log.debug("online models: %s", error)
-                await asyncio.sleep(ONLINE_EVERY_S)
+                await asyncio.sleep(self._online_every_s)
         finally:
             champions.cancel()
 

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import secrets
 import threading
-import time
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -22,7 +22,7 @@ from events.counters import counters_key
 from events.faults import Fault, PlaybookRefused, did_you_mean
 from events.setup import Setup
 from events.topics import PUSH_COMMANDS
-from serving.backroom import Backroom
+from serving.backroom import Backroom, settle_down
 from serving.decider import NotKnown
 from serving.messages import DecisionAnswer, DecisionRequest
 from serving.problems import Problem
@@ -76,12 +76,25 @@ class Push:
 
     async def run(self) -> None:
         """Work until `stop`. Errors: whatever is neither Redis nor the bus being away."""
-        flat: list[bytes] = (await self._room.line.ask(("HGETALL", counters_key("push"))))[0]
+        flat = await self._counted()
         self._counts = {n.decode(): int(v) for n, v in zip(flat[::2], flat[1::2], strict=True)}
         async with asyncio.TaskGroup() as group:
             for partition in range(self._room.setup.partitions):
                 group.create_task(self._partition(partition))
-        await self._room.line.ask(("EVAL", _LET_GO, 1, LEASE, self._token))
+        with suppress(RedisAway):  # the lease then runs out by itself
+            await self._room.line.ask(("EVAL", _LET_GO, 1, LEASE, self._token))
+
+    async def _counted(self) -> list[bytes]:
+        """What was counted before, once Redis says it."""
+        while True:
+            try:
+                (flat,) = await self._room.line.ask(("HGETALL", counters_key("push")))
+                return list(flat)
+            except RedisAway as error:
+                log.warning("pushes wait: %s", error)
+                if self._stop.is_set():
+                    return []
+                await asyncio.sleep(PAUSE_S)
 
     async def _partition(self, partition: int) -> None:
         while not self._stop.is_set():
@@ -108,7 +121,7 @@ class Push:
 
     async def _hold(self) -> None:
         """Make sure that the lease is ours for at least another second or two. Errors: `Lost`."""
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         if now < self._held_until - (LEASE_MS / 1000 - RENEW_S):
             return
         (ours,) = await self._room.line.ask(("EVAL", _HOLD, 1, LEASE, self._token, LEASE_MS))
@@ -213,7 +226,8 @@ class Push:
 
         When it does not come the stream has died in between; it will publish the trigger again.
         """
-        ends = time.monotonic() + PATIENCE_S
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + PATIENCE_S
         while True:
             try:
                 known = await self._room.decider.look(fired.customer, "trigger")
@@ -223,7 +237,7 @@ class Push:
                 newest = -1 if known.state is None else known.state.newest
                 if max(newest, known.watermark) >= fired.time:
                     return True
-            if time.monotonic() >= ends or self._stop.is_set():
+            if loop.time() >= ends or self._stop.is_set():
                 return False
             await asyncio.sleep(0.01)
 
@@ -262,6 +276,7 @@ def run(setup: Setup, stop: threading.Event) -> None:
         room = Backroom(setup)
         try:
             await room.open()
+            settle_down()
             known = room.catalogue.assortments
             if PLACEMENT not in known:
                 hint = did_you_mean(PLACEMENT, known)

@@ -26,7 +26,7 @@ from stream.attributes import AttributeReader
 from stream.behaviour_fold import BehaviourFold
 from stream.bus_source import BusSource, Cursor, Place
 from stream.counters import Counters
-from stream.engine import run_flow
+from stream.engine import Flow, run_flow
 from stream.everybody import EverybodyKeeper
 from stream.graft import Grafter
 from stream.hot_change import HotPlan
@@ -37,6 +37,7 @@ from stream.state_cache import Entry, StateCache, newest_of
 from stream.steady import SteadyStore, connect_redis, say_and_mind
 from stream.swap import SwappingReader, SwappingStore, begin
 from stream.taps import Poll
+from stream.wall import MACHINE, Clock
 from stream.worker import ALONE, Worker, register
 
 PROCESS: Final = "behaviour"
@@ -205,13 +206,42 @@ def _fold(
     Whatever holds the plan is made anew by every call: states of the plan before are taken over as they are
     read. Errors: `LeaseLost`, and those of `run`.
     """
-    playbook, mine = plan.playbook, worker.partitions(setup.partitions)
     address = leases.address(setup.redis)
     redis = connect_redis(address, setup.wait_s, stop)
     closing.callback(redis.close)
     states = RedisStateStore(address, setup.project)
     closing.callback(states.close)
-    store = SteadyStore(states, stop, leases.guard)
+    tables = RedisAttributeStore(address, setup.project) if plan.triggers.attributes else None
+    if tables is not None:
+        closing.callback(tables.close)
+    flow = assemble(setup, stop, worker, plan, over, bus, redis, states, tables, leases.guard)
+    # Redis says where to go on, so what the engine keeps is for this process alone: whoever was stopped in
+    # the middle of a transaction must not keep the one that takes over from files of its own.
+    positions = setup.run_dir / "positions" / worker.folder
+    shutil.rmtree(positions, ignore_errors=True)
+    positions = positions / str(os.getpid())
+    run_flow(worker.name, flow.source, flow.stage, over, positions, counters=flow.counters)
+
+
+def assemble(
+    setup: Setup,
+    stop: threading.Event,
+    worker: Worker,
+    plan: Plan,
+    over: threading.Event,
+    bus: Bus,
+    redis: Any,
+    states: RedisStateStore,
+    tables: RedisAttributeStore | None,
+    guard: Guard,
+    machine: Clock = MACHINE,
+) -> Flow:
+    """A worker by one plan over a bus and a Redis that are connected, as the one before left its partitions.
+
+    `tables` holds the batch tables that conditions read, None where none does. Errors: those of `run`.
+    """
+    playbook, mine = plan.playbook, worker.partitions(setup.partitions)
+    store = SteadyStore(states, stop, guard)
     targets = [(TRIGGERS, partition) for partition in mine] + [(DEAD_LETTERS, 0)]
 
     def resume() -> tuple[dict[int, int], Counters, Outlet]:
@@ -219,7 +249,7 @@ def _fold(
         known = {int(partition): int(position) for partition, position in redis.hgetall(POSITIONS).items()}
         done = {partition: known[partition] for partition in mine if partition in known}
         register(redis, worker)
-        return done, Counters(redis, worker.name), Outlet(bus, ends(bus, targets), stop)
+        return done, Counters(redis, worker.name, machine), Outlet(bus, ends(bus, targets), stop)
 
     done, counters, outlet = persist(resume, "reading where the fold was left", stop)
     watermarks = {partition: ms for partition, ms in store.watermarks().items() if partition in mine}
@@ -229,20 +259,17 @@ def _fold(
     swapping = SwappingStore(store, reader, stop)
     everybody = None
     if plan.crowd is not None:
-        shared = (redis, plan.crowd, mine, done, watermarks, stop, leases.guard)
+        shared = (redis, plan.crowd, mine, done, watermarks, stop, guard)
         everybody = EverybodyKeeper(*shared, eager=setup.clock == "events")
-    attributes = None
-    if plan.triggers.attributes:
-        tables = RedisAttributeStore(address, setup.project)
-        closing.callback(tables.close)
-        attributes = AttributeReader(tables, plan, stop)
+    attributes = None if tables is None else AttributeReader(tables, plan, stop)
     folding = BehaviourFold(
         *(plan, swapping, setup.partitions, cache, counters, watermarks, everybody, attributes),
         lambda: reader.quiet,
+        machine,
     )
-    grafter = Grafter(redis, setup.project, plan, mine, reader, cache, counters, leases.guard)
+    grafter = Grafter(redis, setup.project, plan, mine, reader, cache, counters, guard)
     stage = BehaviourStage(
-        *(plan, folding, store, outlet, counters, bus, stop, done, leases.guard, cache, grafter),
+        *(plan, folding, store, outlet, counters, bus, stop, done, guard, cache, grafter),
         everybody,
     )
     log.info(
@@ -251,12 +278,7 @@ def _fold(
         *(plan.digest, playbook.name, len(plan.customer_features) + len(plan.cross_features)),
     )
     source = BusSource(bus, [(BEHAVIOUR, partition) for partition in mine], over, cursor=_cursor(done))
-    # Redis says where to go on, so what the engine keeps is for this process alone: whoever was stopped in
-    # the middle of a transaction must not keep the one that takes over from files of its own.
-    positions = setup.run_dir / "positions" / worker.folder
-    shutil.rmtree(positions, ignore_errors=True)
-    positions = positions / str(os.getpid())
-    run_flow(worker.name, source, stage, over, positions, counters=counters)
+    return Flow(source, stage, counters)
 
 
 def _cursor(done: Mapping[int, int]) -> Cursor:

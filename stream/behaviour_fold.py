@@ -29,7 +29,7 @@ from stream.everybody import EverybodyKeeper
 from stream.letters import Teller, letter_message
 from stream.state_cache import UNREAD, Entry, StateCache, newest_of
 from stream.taps import Poll
-from stream.wall import wall_ms
+from stream.wall import MACHINE, Clock
 
 SOURCE: Final = "kairos/behaviour"
 
@@ -86,7 +86,9 @@ class BehaviourFold:
         everybody: EverybodyKeeper | None = None,
         look_up: LookUp | None = None,
         quiet: Callable[[], Mapping[str, int]] = dict,
+        machine: Clock = MACHINE,
     ) -> None:
+        self._machine = machine
         self._plan = plan
         self._look_up = look_up
         self._quiet = quiet
@@ -324,7 +326,7 @@ class BehaviourFold:
     def _late(self, record: Record, time: int, newest: int) -> None:
         expected = f"an instant within the playbook's lateness of {render_time(newest)}"
         bad = BadEvent("late", "time", expected, render_time(time))
-        letter = dead_letter(record, bad, wall_ms())
+        letter = dead_letter(record, bad, self._machine.wall_ms())
         self._effects.messages.append(letter_message(letter))
         self._counters.add("dead_letters")
         self._counters.add("dead_letters.late")

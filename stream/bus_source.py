@@ -103,7 +103,7 @@ class BusSource(FixedPartitionedSource[Poll, int]):
         limit: int = LIMIT,
     ) -> None:
         self._bus = bus
-        self._places = {f"{topic}/{partition:04d}": (topic, partition) for topic, partition in places}
+        self.places = {f"{topic}/{partition:04d}": (topic, partition) for topic, partition in places}
         self._stop = stop
         self._cursor = cursor
         self._limit = limit
@@ -120,14 +120,21 @@ class BusSource(FixedPartitionedSource[Poll, int]):
 
     def list_parts(self) -> list[str]:
         """Every place, by name."""
-        return list(self._places)
+        return list(self.places)
 
     def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> BusPartition:
         """Open one place where it was left."""
         return persist(lambda: self._open(for_part, resume_state), f"opening {for_part}", self._stop)
 
     def _open(self, for_part: str, resume_state: int | None) -> BusPartition:
-        topic, partition = place = self._places[for_part]
+        topic, partition = self.places[for_part]
+        after = self.start(for_part, resume_state)
+        tap = self._room.open(self._bus.reader(topic, partition, after), topic, partition, self._limit)
+        return BusPartition(self._room, tap, after, self._stop, self._snapshots)
+
+    def start(self, for_part: str, resume_state: int | None) -> int:
+        """The position behind which a place is read on. Errors: `PositionsDisagree`."""
+        topic, partition = place = self.places[for_part]
         after = self._cursor(place, resume_state)
         if after is None:
             after = self._bus.first(topic, partition) - 1
@@ -140,5 +147,4 @@ class BusSource(FixedPartitionedSource[Poll, int]):
                 f"{last} as its newest: this is another or an older log. Restore the log, or start anew "
                 "with an empty KAIROS_RUN_DIR and an empty Redis"
             )
-        tap = self._room.open(self._bus.reader(topic, partition, after), topic, partition, self._limit)
-        return BusPartition(self._room, tap, after, self._stop, self._snapshots)
+        return after

@@ -1,10 +1,10 @@
 """What a process has done so far, as absolute numbers in Redis for metrics and people to read."""
 
-import time
 from collections.abc import Mapping
 from typing import Any, Final
 
 from events.counters import counters_key
+from stream.wall import MACHINE, Clock
 
 EVERY_S: Final = 1.0
 
@@ -16,8 +16,9 @@ class Counters:
     not show. Where a number must be exact it is kept with the state it belongs to.
     """
 
-    def __init__(self, redis: Any, process: str) -> None:
+    def __init__(self, redis: Any, process: str, clock: Clock = MACHINE) -> None:
         self._redis = redis
+        self._clock = clock
         self._key = counters_key(process)
         self.values: dict[str, int] = {
             name.decode(): int(value) for name, value in redis.hgetall(self._key).items()
@@ -35,11 +36,11 @@ class Counters:
 
     def due(self) -> bool:
         """Whether the last write is a second ago."""
-        return time.monotonic() >= self._due
+        return self._clock.monotonic() >= self._due
 
     def flush(self, beside: Mapping[str, Mapping[str, int]] | None = None) -> None:
         """Write what has changed, with the fields of other hashes `beside` it, in one transaction."""
-        self._due = time.monotonic() + EVERY_S
+        self._due = self._clock.monotonic() + EVERY_S
         changed = {name: value for name, value in self.values.items() if self._written.get(name) != value}
         if not changed and not beside:
             return

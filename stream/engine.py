@@ -6,7 +6,7 @@ import threading
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
@@ -44,6 +44,14 @@ class Stage(Protocol):
     def close(self) -> None:
         """The flow ends, and all that was taken is durable."""
         ...
+
+
+class Flow(NamedTuple):
+    """One process's work, whoever runs it: where it reads, what it does, what it counts."""
+
+    source: BusSource
+    stage: Stage
+    counters: Counters
 
 
 class _StagePartition(StatelessSinkPartition[Poll]):

@@ -5,7 +5,6 @@
 
 import logging
 import threading
-import time
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
@@ -21,7 +20,7 @@ from stream.admission import Admission
 from stream.bus_source import BusSource, Cursor, Place, PositionsDisagree
 from stream.clock import SourceClock
 from stream.counters import Counters
-from stream.engine import run_flow
+from stream.engine import Flow, run_flow
 from stream.intake_journal import RECALLED, Remembered
 from stream.lease import Guard, Leases, nobody_else, while_held
 from stream.outlet import Outlet
@@ -29,7 +28,7 @@ from stream.patience import persist, until_stopped
 from stream.steady import SteadyResolver, connect_redis, say_and_mind
 from stream.taps import Poll
 from stream.waiting import Resolver
-from stream.wall import wall_ms
+from stream.wall import MACHINE, Clock
 
 PROCESS: Final = "intake"
 
@@ -60,6 +59,7 @@ class IntakeStage:
         stop: threading.Event,
         linking: Collection[str] = (),
         guard: Guard = nobody_else,
+        machine: Clock = MACHINE,
     ) -> None:
         self._admission = admission
         self._outlet = outlet
@@ -75,6 +75,7 @@ class IntakeStage:
         self._stop = stop
         self._linking = linking
         self._guard = guard
+        self._machine = machine
         self._look = 0.0
 
     def take(self, polls: list[Poll]) -> None:
@@ -85,7 +86,7 @@ class IntakeStage:
 
     def _take(self, polls: Sequence[Poll]) -> None:
         fresh = [new for poll in polls if (new := self._unread(poll)) is not None]
-        messages = self._admission.process(fresh, wall_ms())
+        messages = self._admission.process(fresh, self._machine.wall_ms())
         if messages:
             persist(self._guard, "looking after the lease", self._stop)
             self._outlet.publish(messages)
@@ -112,8 +113,8 @@ class IntakeStage:
         return poll._replace(records=[record for record in poll.records if record.position > done])
 
     def _save(self) -> None:
-        if time.monotonic() >= self._look:
-            self._look = time.monotonic() + LOOK_EVERY_S
+        if self._machine.monotonic() >= self._look:
+            self._look = self._machine.monotonic() + LOOK_EVERY_S
             self._counters.set("lag", self._lag())
         if self._again and all(self._read.get(place, -1) >= end for place, end in self._again.items()):
             self._again = {}
@@ -143,6 +144,7 @@ def open_stage(
     setup: Setup,
     stop: threading.Event,
     guard: Guard = nobody_else,
+    machine: Clock = MACHINE,
 ) -> tuple[IntakeStage, Remembered, Counters]:
     """The stage as a crash or a stop left it, and the journal it goes on from."""
     sources = places(contracts, setup.partitions)
@@ -150,11 +152,11 @@ def open_stage(
     journal = intake_journal.load(redis)
     recalled = intake_journal.recall(bus, journal.wrote, targets)
     clock = SourceClock(sources, by_marks=setup.clock == "events", marks=journal.marks, ticked=journal.ticked)
-    counters = Counters(redis, PROCESS)
+    counters = Counters(redis, PROCESS, machine)
     admission = Admission(contracts, resolver, setup.partitions, clock, counters, recalled)
     linking = {kind.topic for kind in contracts.types.values() if kind.link}
     outlet = Outlet(bus, {place: bus.last(*place) for place in targets}, stop)
-    stage = IntakeStage(admission, outlet, journal, clock, counters, bus, stop, linking, guard)
+    stage = IntakeStage(admission, outlet, journal, clock, counters, bus, stop, linking, guard, machine)
     return stage, journal, counters
 
 
@@ -184,11 +186,26 @@ def run(setup: Setup, stop: threading.Event) -> None:
 def _take_in(setup: Setup, stop: threading.Event, contracts: Contracts, bus: Bus, leases: Leases) -> None:
     """Take in events until `stop` is set. Errors: `LeaseLost`, and those of `run`."""
     redis = connect_redis(leases.address(setup.redis), setup.wait_s, stop)
+    flow = assemble(setup, stop, contracts, bus, redis, leases.guard)
+    positions = setup.run_dir / "positions" / PROCESS
+    run_flow(PROCESS, flow.source, flow.stage, stop, positions, counters=flow.counters)
+
+
+def assemble(
+    setup: Setup,
+    stop: threading.Event,
+    contracts: Contracts,
+    bus: Bus,
+    redis: Any,
+    guard: Guard,
+    machine: Clock = MACHINE,
+) -> Flow:
+    """Intake over a bus and a Redis that are connected, as a crash left it. Errors: those of `run`."""
     resolver = SteadyResolver(Identities(redis), stop)
 
     def resume() -> tuple[IntakeStage, Remembered, Counters]:
         bus.ensure(layout(contracts, setup.partitions))
-        return open_stage(bus, redis, resolver, contracts, setup, stop, leases.guard)
+        return open_stage(bus, redis, resolver, contracts, setup, stop, guard, machine)
 
     stage, journal, counters = persist(resume, "reading where intake was left", stop)
     sources = places(contracts, setup.partitions)
@@ -197,8 +214,7 @@ def _take_in(setup: Setup, stop: threading.Event, contracts: Contracts, bus: Bus
         *(", ".join(sorted({topic for topic, _ in sources})), setup.partitions, setup.bus),
         *(setup.clock, len(journal.read)),
     )
-    source = BusSource(bus, sources, stop, cursor=_cursor(journal.read, setup.redis))
-    run_flow(PROCESS, source, stage, stop, setup.run_dir / "positions" / PROCESS, counters=counters)
+    return Flow(BusSource(bus, sources, stop, cursor=_cursor(journal.read, setup.redis)), stage, counters)
 
 
 def _cursor(read: Mapping[Place, int], url: str) -> Cursor:

@@ -5,7 +5,6 @@
 
 import logging
 import threading
-import time
 from functools import partial
 from typing import Any, Final
 
@@ -24,13 +23,14 @@ from models.catalogue import load as load_catalogue
 from models.online import online_key, pack
 from stream.bus_source import BusSource, Place
 from stream.counters import Counters
-from stream.engine import run_flow
+from stream.engine import Flow, run_flow
 from stream.lease import Guard, Leases, nobody_else, while_held
 from stream.outcomes import Learner, LearnerState
 from stream.patience import persist, until_stopped
 from stream.rounds import Rounds
 from stream.steady import connect_redis, say_and_mind
 from stream.taps import Poll
+from stream.wall import MACHINE, Clock
 
 PROCESS: Final = "learner"
 
@@ -59,7 +59,9 @@ class LearningStage:
         partitions: int,
         stop: threading.Event,
         guard: Guard = nobody_else,
+        machine: Clock = MACHINE,
     ) -> None:
+        self._machine = machine
         self._learner = learner
         self._redis = redis
         self._counters = counters
@@ -93,7 +95,7 @@ class LearningStage:
                 self._counters.add(f"learned.{placement}", count)
         if ticked:
             # Without news only the positions move on: saved now and then, to re-read little.
-            self._save(changed or time.monotonic() >= self._save_by)
+            self._save(changed or self._machine.monotonic() >= self._save_by)
         if ticked or self._counters.due():
             self._count()
 
@@ -116,7 +118,7 @@ class LearningStage:
 
         persist(write, "writing what was learned to Redis", self._stop)
         if state is not None:
-            self._save_by = time.monotonic() + POSITIONS_EVERY_S
+            self._save_by = self._machine.monotonic() + POSITIONS_EVERY_S
 
     def _count(self) -> None:
         counters, attribution = self._counters, self._learner.attribution
@@ -161,14 +163,29 @@ def _learn(
 ) -> None:
     """Learn until `stop` is set. Errors: `LeaseLost`, and those of `run`."""
     redis = connect_redis(leases.address(setup.redis), setup.wait_s, stop)
+    flow = assemble(setup, stop, contracts, catalogue, bus, redis, leases.guard)
+    run_flow(PROCESS, flow.source, flow.stage, stop)
+
+
+def assemble(
+    setup: Setup,
+    stop: threading.Event,
+    contracts: Contracts,
+    catalogue: Catalogue,
+    bus: Bus,
+    redis: Any,
+    guard: Guard,
+    machine: Clock = MACHINE,
+) -> Flow:
+    """The learner over a bus and a Redis that are connected, as a crash left it. Errors: those of `run`."""
 
     def resume() -> tuple[bytes | None, Counters]:
         bus.ensure(layout(contracts, setup.partitions))
-        return redis.get(KEY), Counters(redis, PROCESS)
+        return redis.get(KEY), Counters(redis, PROCESS, machine)
 
     kept, counters = persist(resume, "reading what was learned", stop)
     learner = Learner(catalogue, msgspec.msgpack.decode(kept, type=LearnerState) if kept else None)
-    stage = LearningStage(learner, redis, counters, bus, setup.partitions, stop, leases.guard)
+    stage = LearningStage(learner, redis, counters, bus, setup.partitions, stop, guard, machine)
     log.info(
         "learner: reading %s (%d partitions) from %s, models %s, learned up to %d ms",
         *(BEHAVIOUR, setup.partitions, setup.bus, ", ".join(learner.models), learner.learned_to),
@@ -179,4 +196,4 @@ def _learn(
         return applied.get(place[1])
 
     places = [(BEHAVIOUR, partition) for partition in range(setup.partitions)]
-    run_flow(PROCESS, BusSource(bus, places, stop, cursor=cursor), stage, stop)
+    return Flow(BusSource(bus, places, stop, cursor=cursor), stage, counters)

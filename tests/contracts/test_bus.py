@@ -1,4 +1,4 @@
-"""What every bus promises, asked of Redis Streams and of a real Apache Kafka alike."""
+"""What every bus promises, asked of Redis Streams, of a real Apache Kafka and of the simulated one alike."""
 
 import threading
 import time
@@ -9,26 +9,35 @@ import pytest
 
 from events.bus import Bus, BusUnavailable, Message, PositionLost, Reader, Record, UnknownTopic, connect
 from kairos.local import Server
+from tests.contracts.simulated import SimulatedServer
 
 pytestmark = pytest.mark.timeout(900)
 _names = count()
+AnyServer = Server | SimulatedServer
 
 
 @pytest.fixture(
     scope="module",
-    params=["bus_server", pytest.param("kafka_server", marks=pytest.mark.kafka)],
-    ids=["redis", "kafka"],
+    params=["bus_server", pytest.param("kafka_server", marks=pytest.mark.kafka), "simulated"],
+    ids=["redis", "kafka", "simulated"],
 )
-def server(request: pytest.FixtureRequest) -> Server:
+def server(request: pytest.FixtureRequest) -> AnyServer:
+    if request.param == "simulated":
+        return SimulatedServer()
     found = request.getfixturevalue(request.param)
     assert isinstance(found, Server)
     return found
 
 
+def connected(server: AnyServer) -> Bus:
+    """A bus of that server, with connections of its own."""
+    return server.connect() if isinstance(server, SimulatedServer) else connect(server.url)
+
+
 @pytest.fixture
-def bus(server: Server) -> Iterator[Bus]:
+def bus(server: AnyServer) -> Iterator[Bus]:
     server.start()  # a test may have killed it
-    found = connect(server.url)
+    found = connected(server)
     yield found
     found.close()
 
@@ -89,10 +98,10 @@ def test_a_reader_takes_no_more_than_asked_and_goes_on_there(bus: Bus, topic: st
     assert reader.read(3, 0) == []
 
 
-def test_a_reader_resumes_behind_a_saved_position(bus: Bus, topic: str) -> None:
+def test_a_reader_resumes_behind_a_saved_position(server: AnyServer, bus: Bus, topic: str) -> None:
     bus.publish(numbers(topic, 0, 100))
     saved = read_all(bus.reader(topic, 0), 100)[41].position
-    again = connect(bus_url(bus))
+    again = connected(server)
     assert values(read_all(again.reader(topic, 0, saved), 58)) == list(range(42, 100))
     at_the_end = again.reader(topic, 0, 99)
     assert at_the_end.read(10, 100) == []
@@ -186,9 +195,11 @@ def test_a_dead_letter_of_ten_megabytes_passes(bus: Bus, topic: str) -> None:
     assert records[1].value == long
 
 
-def test_publishers_at_once_lose_nothing_and_keep_their_own_order(bus: Bus, topic: str) -> None:
+def test_publishers_at_once_lose_nothing_and_keep_their_own_order(
+    server: AnyServer, bus: Bus, topic: str
+) -> None:
     def publish(who: int) -> None:
-        mine = connect(bus_url(bus))
+        mine = connected(server)
         for i in range(0, 200, 10):
             mine.publish([Message(topic, 0, b"%d" % who, b"%d" % n) for n in range(i, i + 10)])
         mine.close()
@@ -204,7 +215,7 @@ def test_publishers_at_once_lose_nothing_and_keep_their_own_order(bus: Bus, topi
         assert values([record for record in records if record.key == b"%d" % who]) == list(range(200))
 
 
-def test_killing_the_server_keeps_every_acknowledged_record(server: Server, bus: Bus, topic: str) -> None:
+def test_killing_the_server_keeps_every_acknowledged_record(server: AnyServer, bus: Bus, topic: str) -> None:
     acknowledged: list[int] = []
     failed = threading.Event()
 
@@ -223,7 +234,7 @@ def test_killing_the_server_keeps_every_acknowledged_record(server: Server, bus:
     publisher.join(60)
     assert failed.is_set(), "publishing to a dead server must fail"
     server.start()
-    again = connect(server.url)
+    again = connected(server)
     last = again.last(topic, 0)
     kept = read_all(again.reader(topic, 0), last + 1)
     assert [record.position for record in kept] == list(range(last + 1))
@@ -234,7 +245,7 @@ def test_killing_the_server_keeps_every_acknowledged_record(server: Server, bus:
     again.close()
 
 
-def test_a_dead_server_fails_fast_and_is_found_again(server: Server, bus: Bus, topic: str) -> None:
+def test_a_dead_server_fails_fast_and_is_found_again(server: AnyServer, bus: Bus, topic: str) -> None:
     bus.publish(numbers(topic, 0, 3))
     reader = bus.reader(topic, 0)
     assert values(read_all(reader, 3)) == [0, 1, 2]
@@ -270,11 +281,6 @@ def test_connect_says_what_it_waits_for_and_gives_up_in_time(kind: str, free_por
 def test_connect_refuses_an_address_of_another_kind() -> None:
     with pytest.raises(ValueError, match="expected redis://host:port or kafka://host:port, found 'amqp:"):
         connect("amqp://127.0.0.1:1")
-
-
-def bus_url(bus: Bus) -> str:
-    url: str = bus.url  # type: ignore[attr-defined]
-    return url
 
 
 def publishes(bus: Bus, messages: list[Message]) -> bool:

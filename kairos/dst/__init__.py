@@ -1,0 +1,1 @@
+"""The whole system in one process under one seed: simulated ports, real parts, any fault."""

@@ -1,0 +1,72 @@
+"""What must hold after every step, and what must hold once all is well again and has come to rest.
+
+A register: a rule is told what the `Witness` sees and says what is wrong. Later rules (caps, budgets, merges)
+are added by naming them in `EVERY_STEP` or `AT_REST`.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from kairos.dst.broken import Broken
+from kairos.dst.rules_at_rest import (
+    counted_once,
+    decided_is_sent,
+    decisions_kept,
+    everybody_told,
+    outcomes_once,
+    refused_once,
+    rows_told,
+    taken_in,
+    taught_once,
+    told_by_the_log,
+)
+from kairos.dst.rules_each_step import JournalTrue, OnceOnTheLog, OnePush, PositionsTrue, named
+from kairos.dst.witness import Witness
+
+Rule = Callable[[Witness], Iterator[str]]
+
+
+class Invariants:
+    """The rules over one run; those of every step look at what the step has changed."""
+
+    def __init__(self, witness: Witness) -> None:
+        self._witness = witness
+        self._written = (-1, -1)
+        self._every_step = [make(witness) for make in EVERY_STEP]
+
+    def after_step(self) -> None:
+        """Look once more, if anything was written. Errors: `Broken`."""
+        world = self._witness.world
+        written = world.topics.version, world.redis.keys.version
+        if written == self._written:
+            return
+        self._written = written
+        self._witness.look()
+        for rule in self._every_step:
+            rule()
+
+    def at_rest(self) -> None:
+        """Look at everything. Errors: `Broken`."""
+        for rule in AT_REST:
+            for what in rule(self._witness):
+                raise Broken(named(rule), what)
+
+
+EVERY_STEP: Final[tuple[Callable[[Witness], Callable[[], None]], ...]] = (
+    OnceOnTheLog,
+    OnePush,
+    JournalTrue,
+    PositionsTrue,
+)
+AT_REST: Final[tuple[Rule, ...]] = (
+    taken_in,
+    refused_once,
+    counted_once,
+    told_by_the_log,
+    decisions_kept,
+    taught_once,
+    outcomes_once,
+    decided_is_sent,
+    everybody_told,
+    rows_told,
+)
