@@ -68,6 +68,7 @@ def about(setting: Setting, seeds: Sequence[int]) -> dict[str, Any]:
         "customers": setting.customers,
         "days": setting.days,
         "seeds": list(seeds),
+        "customer_days": setting.customers * setting.days * len(seeds),
         "effects": asdict(setting.effects),
         "needs": [
             {

@@ -2,10 +2,7 @@
 
 import time
 from argparse import Namespace
-from hashlib import blake2b
-from typing import Any
 
-import orjson
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -13,6 +10,7 @@ from experiments.world.effects import Effects, Impossible
 from kairos.page import page
 from kairos.settings import Settings
 from kairos.simulate import arms
+from kairos.simulate import report as reports
 from kairos.simulate.arms import ARMS, Lived, Setting
 from kairos.simulate.trial import SLOW, about, compare, delayed
 
@@ -48,12 +46,6 @@ class Watch:
         return lived
 
 
-def digest(report: dict[str, Any]) -> str:
-    """16 hex characters that two reports share only when they say the same, whatever the time it took."""
-    plain = {name: value for name, value in report.items() if name not in ("speed", "digest")}
-    return blake2b(orjson.dumps(plain, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()
-
-
 def run(settings: Settings, args: Namespace) -> int:
     """Simulate, and write `report.json` and `report.html` into the folder. Errors: `Impossible`,
     `PlaybookRefused`.
@@ -74,11 +66,11 @@ def run(settings: Settings, args: Namespace) -> int:
     )
     console.print(f"the same where needs last {SLOW:g} times as long")
     report["delay_slow"] = delayed(slow, seeds, watch.live)
-    report["digest"] = digest(report)
+    report["digest"] = reports.digest(report)
     report["speed"] = {arm: [round(each) for each in some] for arm, some in watch.speeds.items()}
-    args.folder.mkdir(parents=True, exist_ok=True)
-    (args.folder / "report.json").write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
-    console.print(f"the whole report: {args.folder / 'report.json'}")
+    as_json, as_page = reports.write(report, args.folder)
+    reports.show(report, console)
+    console.print(f"\nthe whole report: {as_page} (with plots), {as_json}")
     return 0
 
 
