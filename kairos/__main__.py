@@ -310,7 +310,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_simulation(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--customers", type=int, default=500, metavar="N", help="people (default 500)")
-    sub.add_argument("--days", type=int, default=28, metavar="D", help="days from 2027-01-04 (default 28)")
+    sub.add_argument("--days", type=int, default=28, metavar="D", help="days from 2024-01-01 (default 28)")
     sub.add_argument(
         "--seed", type=int, default=1, metavar="S", help="the same seed, the same town (default 1)"
     )
@@ -322,6 +322,17 @@ def _add_simulation(sub: argparse.ArgumentParser) -> None:
         "--playbook", type=Path, default=Path("playbooks/world"), help="folder (default playbooks/world)"
     )
     sub.add_argument("--folder", type=Path, default=Path("var/simulate"), help="where the report goes")
+    sub.add_argument(
+        "--pictures", type=Path, metavar="FOLDER", help="write the documents' pictures there, too"
+    )
+    sub.add_argument(
+        "--over-the-stack",
+        action="store_true",
+        help="over bus, Redis and HTTP instead: ours alone, fewer people",
+    )
+    sub.add_argument(
+        "--speed", type=float, metavar="X", help="with it: so many simulated seconds a second at most"
+    )
 
 
 def _add_triggers(sub: argparse.ArgumentParser) -> None:

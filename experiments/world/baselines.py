@@ -136,7 +136,7 @@ class Oracle:
     rules.
     """
 
-    CARD, PUSH = 0.1, 0.5
+    CARD, PUSH = 0.05, 0.8
 
     def __init__(
         self, knowledge: Knowledge, catalogue: Catalogue, town: Town, deals: dict[str, Deal]

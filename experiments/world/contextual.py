@@ -79,7 +79,7 @@ class Nightly(Baseline):
 
     def __init__(self, knowledge: Knowledge, catalogue: Catalogue, seed: int) -> None:
         super().__init__(knowledge, catalogue, seed)
-        self._model: LightGBMRanker | None = None
+        self.model: LightGBMRanker | None = None
         self._examples: list[Example] = []
         self._night = 0
 
@@ -88,11 +88,11 @@ class Nightly(Baseline):
         able, at = situation.able, situation.moment.at
         matrix = assortment.matrix(situation.row, able.cross, able.offers, at)
         seen = matrix.dense()
-        if self._model is None or self.rng.random() < self.EXPLORE:
+        if self.model is None or self.rng.random() < self.EXPLORE:
             worth = np.zeros(len(able.offers))
             worth[int(self.rng.random() * len(worth))] = np.inf
             return worth, seen
-        return self._model.score(matrix) * assortment.values[able.offers], seen
+        return self.model.score(matrix) * assortment.values[able.offers], seen
 
     def taught(self, lessons: Sequence[Lesson], before: int) -> None:
         """Keep lessons; train behind each midnight."""
@@ -109,4 +109,4 @@ class Nightly(Baseline):
                 trained = train(self._examples[-self.NEWEST :], self.PARAMS)
             except TooFew:
                 return
-            self._model = LightGBMRanker.from_artefact(trained.artefact(), str(night))
+            self.model = LightGBMRanker.from_artefact(trained.artefact(), str(night))

@@ -58,7 +58,7 @@ class Curve:
 
     >>> curve = Curve.of(rise=0.1)
     >>> [round(curve.ready(s), 2) for s in (0.0, 0.37, 1.37, 2.37)]
-    [0.0, 1.0, 0.54, 0.27]
+    [0.0, 1.0, 0.56, 0.28]
     >>> round(float(curve.when(np.array(curve.part(2.0)))), 3)
     2.0
     """

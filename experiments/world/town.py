@@ -22,8 +22,8 @@ from experiments.world.needs import DAY, KINDS, MARGIN, Curve, Floats
 from experiments.world.people import People, account, device
 from experiments.world.response import Chances, Deal, Mood, attention, chances, opts_out
 
-START = 1_799_020_800_000
-"""The first midnight, ms: Monday 4 January 2027, UTC."""
+START = 1_704_067_200_000
+"""The first midnight, ms: Monday 1 January 2024, UTC; a stack refuses what is of the future."""
 
 ATTRIBUTED = DAY
 """A purchase is told as a conversion of what was shown of its kind so long before, as the playbook says."""
@@ -148,7 +148,7 @@ class Town:
         """
         for each in self._waiting:
             heapq.heappush(self._heap, each)
-        self._waiting, self._asked, self._happened = [], set(), []
+        self._waiting, self._asked = [], set()
         moments: list[Moment] = []
         heap = self._heap
         while heap and heap[0][0] < until:
@@ -163,6 +163,12 @@ class Town:
         happened, self._happened = self._happened, []
         self.tally.events += len(happened)
         return happened, moments
+
+    def next_at(self) -> int:
+        """When the next thing happens (ms), somebody being asked aside; the end when nothing does any
+        more.
+        """
+        return min((each[0] for each in (self._heap[:1] + self._waiting)), default=self.end)
 
     def _live(self, at: int, serial: int, person: int, what: int, a: int, b: int) -> Moment | None:
         if what == LINK:

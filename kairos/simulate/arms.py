@@ -114,7 +114,8 @@ def live(
 ) -> Lived:
     """Live through the days; `beat` is told of each that is over."""
     started = time.process_time()
-    town = Town(seed, setting.customers, setting.days, setting.effects, setting.listens, delay)
+    listens = frozenset() if arm == "silence" else setting.listens
+    town = Town(seed, setting.customers, setting.days, setting.effects, listens, delay)
     knowledge = Knowledge(setting.plan, delay)
     deals = dict(setting.deals)
     policy: Policy
@@ -149,6 +150,15 @@ def live(
         *(t.cards, t.pushes, t.opted_out, t.put_off, t.taken, t.given_away, t.events, knowledge.conflicts),
         time.process_time() - started,
     )
+
+
+def alone(setting: Setting, seed: int) -> float:
+    """Seconds of a core that the town itself takes when nobody watches and nobody says anything."""
+    started = time.process_time()
+    town = Town(seed, setting.customers, setting.days, setting.effects)
+    while town.advance(town.end)[1]:
+        pass
+    return time.process_time() - started
 
 
 def _deals(folder: Path, plan: Plan, catalogue: Catalogue) -> dict[str, Deal]:

@@ -138,7 +138,7 @@ def _visits(effects: Effects, axes: Axes) -> None:
 def _looks(effects: Effects, axes: Axes) -> None:
     _, rng = _population(effects)
     count = rng.poisson(effects.looks, 20_000)
-    axes.hist(count, bins=np.arange(-0.5, 10.5), density=True, color=SHADES[0], rwidth=0.8)
+    axes.hist(count, bins=[n - 0.5 for n in range(11)], density=True, color=SHADES[0], rwidth=0.8)
     words = f"looks {effects.looks:g} a visit; stray {effects.stray:g}, carts {effects.carts:g}"
     _told(axes, words, "looks", "part of visits", legend=False)
 

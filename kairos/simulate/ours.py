@@ -48,19 +48,22 @@ class Remembered(Attribution):
 
 
 class Ours:
-    """Decides with `models.decision.decide`, learns with `stream.outcomes.Learner`, trains once a week."""
+    """Decides with `models.decision.decide`, learns with `stream.outcomes.Learner`, trains once a week.
+
+    `blends` are the models that answer at each placement right now, `lessons` what was taught so far.
+    """
 
     def __init__(self, knowledge: Knowledge, catalogue: Catalogue, seed: int) -> None:
         self._knowledge, self._catalogue, self._seed = knowledge, catalogue, seed
-        self._learner = Learner(catalogue)
-        self._lessons = Remembered.of(catalogue)
-        self._learner.attribution = self._lessons
+        self.learner = Learner(catalogue)
+        self.lessons = Remembered.of(catalogue)
+        self.learner.attribution = self.lessons
         self._decided: list[Event] = []
         self._identities: dict[tuple[int, ...], tuple[str, str]] = {}
         self._batch: LightGBMRanker | None = None
         self._trained = 0
         self._position = 0
-        self._blends: dict[str, Blend] = {}
+        self.blends: dict[str, Blend] = {}
         self._arrange()
 
     def choose(self, asked: Sequence[Asked]) -> list[str | None]:
@@ -97,7 +100,7 @@ class Ours:
             self._catalogue,
             knowledge.row(profile, moment.at),
             cross_for,
-            self._blends[asked.placement],
+            self.blends[asked.placement],
             moment.at,
         )
 
@@ -110,7 +113,7 @@ class Ours:
             events.append(Event(OUTCOME, f"{identity}-{each.at}", each.at, customer, fields))
         self._decided = []
         self._position += len(events)
-        learned = self._learner.learn(Round(before, events, {0: self._position}))
+        learned = self.learner.learn(Round(before, events, {0: self._position}))
         trained = self._train(before)
         if learned.examples or trained:
             self._arrange()
@@ -122,7 +125,7 @@ class Ours:
         self._trained = week
         try:
             trained = train(
-                [each for each in self._lessons.kept if each.placement == CARD], zone=self._catalogue.zone
+                [each for each in self.lessons.kept if each.placement == CARD], zone=self._catalogue.zone
             )
         except TooFew:
             return False
@@ -132,10 +135,10 @@ class Ours:
     def _arrange(self) -> None:
         online = {
             name: RiverScorer.from_snapshot(model.bytes, model.version)
-            for name, model in self._learner.published().items()
+            for name, model in self.learner.published().items()
             if model.n
         }
-        self._blends = {
+        self.blends = {
             name: Blend(prior=Prior(placement.prior), online=online.get(placement.model), batch=self._batch)
             for name, placement in self._catalogue.placements.items()
         }

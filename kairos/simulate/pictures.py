@@ -129,15 +129,16 @@ def contacts(arms: Mapping[str, Any]) -> Figure:
     figure, panels = plt.subplots(1, 3, figsize=(10, 2.9), sharey=True)
     names = [name for name in reversed(list(arms)) if name != "silence"]
     shown = (
-        ("cards and messages a customer and week", lambda a: (a["cards"], a["messages"])),
-        ("messages switched off, % of customers", lambda a: (100 * a["opted_out"], 0.0)),
-        ("given away as discounts, EUR a customer and week", lambda a: (a["given_away"], 0.0)),
+        ("cards and messages a customer and week", ("cards", "messages"), 1.0),
+        ("messages switched off, % of customers", ("opted_out",), 100.0),
+        ("given away as discounts, EUR a customer and week", ("given_away",), 1.0),
     )
-    for axes, (words, read) in zip(panels, shown, strict=True):
+    for axes, (words, parts, unit) in zip(panels, shown, strict=True):
         for n, name in enumerate(names):
-            first, second = read(arms[name])
-            axes.barh(n, first, color=COLOURS[name])
-            axes.barh(n, second, left=first, color=COLOURS[name], alpha=0.5)
+            left = 0.0
+            for alpha, part in zip((1.0, 0.5), parts, strict=False):
+                axes.barh(n, unit * arms[name][part], left=left, color=COLOURS[name], alpha=alpha)
+                left += unit * arms[name][part]
         axes.set_xlabel(words, fontsize=8)
     panels[0].set_yticks(range(len(names)), names)
     return figure

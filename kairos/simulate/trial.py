@@ -142,12 +142,12 @@ def _newcomers(setting: Setting, lived: Mapping[str, Sequence[Lived]]) -> list[d
         for arm, runs in lived.items():
             called = np.sum([run.called for run in runs], axis=0)
             heeded = np.sum([run.heeded for run in runs], axis=0)
-            arms[arm] = _cold_start(called, heeded, kinds[offer], day)
+            arms[arm] = cold_start(called, heeded, kinds[offer], day)
         told.append({"offer": offer, "from_day": day, "arms": arms})
     return told
 
 
-def _cold_start(called: Floats, heeded: Floats, kind: int, day: int) -> dict[str, Any]:
+def cold_start(called: Floats, heeded: Floats, kind: int, day: int) -> dict[str, Any]:
     """How often the newcomer was made where it was truly best, against how often old offers were.
 
     `days` is after how many days, over `WINDOW` days, half of the old offers' rate was reached; None: never.
