@@ -9,11 +9,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.world.happening import Conversion, Moment
 from experiments.world.knowledge import Knowledge, Situation
 from experiments.world.lessons import Lesson, Lessons
 from experiments.world.policy import Asked
 from experiments.world.response import Deal
-from experiments.world.town import Conversion, Moment, Town
+from experiments.world.town import Town
 from models.assortment import Assortment
 from models.catalogue import Catalogue
 
@@ -155,7 +156,7 @@ class Oracle:
 
     def best(self, moment: Moment, deals: Sequence[Deal]) -> str | None:
         """The offer of the greatest true gain, None when none is worth its price."""
-        gains = self._town.truth(moment, deals)
+        gains = self._town.minds.truth(moment, deals)
         if not gains or max(gains) <= (self.PUSH if moment.push else self.CARD):
             return None
         return deals[int(np.argmax(gains))].offer

@@ -8,10 +8,10 @@ import numpy as np
 from experiments.attribution import Example
 from experiments.training import TooFew, train
 from experiments.world.baselines import Baseline, Values
+from experiments.world.happening import START
 from experiments.world.knowledge import Knowledge, Situation
 from experiments.world.lessons import Lesson
 from experiments.world.needs import DAY
-from experiments.world.town import START
 from models.assortment import Assortment
 from models.catalogue import Catalogue
 from models.scorers.lightgbm_ranker import LightGBMRanker

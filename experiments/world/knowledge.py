@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from events.envelope import Event
 from events.identity import mint
-from experiments.world.town import Happened, Moment
+from experiments.world.happening import Happened, Moment
 from features.attributes import Held, nothing_held
 from features.batch import batch_of
 from features.fold import FoldedParts, empty, fold_parts

@@ -7,7 +7,7 @@ happens, silence once the window has closed.
 import heapq
 from typing import NamedTuple
 
-from experiments.world.town import ATTRIBUTED, Moment
+from experiments.world.happening import ATTRIBUTED, Moment
 
 
 class Lesson(NamedTuple):

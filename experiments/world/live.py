@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from experiments.world.happening import START, Conversion, Moment
 from experiments.world.knowledge import Knowledge
 from experiments.world.policy import Asked, Policy
 from experiments.world.response import Deal
-from experiments.world.town import START, Conversion, Moment, Town
+from experiments.world.town import Town
 
 STEP = 15 * 60_000
 """How often policies learn, and waits that are over are looked for, ms of simulated time.

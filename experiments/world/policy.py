@@ -5,8 +5,8 @@ it.
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from experiments.world.happening import Conversion, Moment
 from experiments.world.knowledge import Profile
-from experiments.world.town import Conversion, Moment
 
 CARD, PUSH = "card", "push"
 """The placements of the playbook: one card in the app, one message to the phone."""

@@ -12,12 +12,13 @@ from events.faults import Fault, PlaybookRefused, did_you_mean
 from experiments.world.baselines import Oracle, Popularity, Random, Silence, Thompson
 from experiments.world.contextual import LinUCB, Nightly
 from experiments.world.effects import Effects, Impossible
+from experiments.world.happening import START
 from experiments.world.knowledge import Knowledge
 from experiments.world.live import Run
 from experiments.world.needs import DAY, KINDS, Floats
 from experiments.world.policy import CARD, PUSH, Asked, Policy
 from experiments.world.response import Deal
-from experiments.world.town import START, Town
+from experiments.world.town import Town
 from features.declare import load as load_playbook
 from features.plan import Plan, compile_plan
 from kairos.simulate.ours import Ours
@@ -133,7 +134,7 @@ def live(
         moment = asked.moment
         day = (moment.at - START) // DAY
         open_ = [deal for deal in every if begins[deal.offer] <= moment.at]
-        gain, deal = town.best(moment, open_)
+        gain, deal = town.minds.best(moment, open_)
         if deal is not None:
             town.tally.best[day] += gain
             called[deal.kind, day] += 1

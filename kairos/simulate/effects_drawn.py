@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 
 from experiments.world.diary import needs_of, visits_of
 from experiments.world.effects import Effects
+from experiments.world.happening import START
 from experiments.world.needs import DAY, HOUR, KINDS, Curve
 from experiments.world.people import People
 from experiments.world.response import Mood, appeal, attention, chances, opts_out
-from experiments.world.town import START
 
 SHADES: Final = ("#1b5e9e", "#d9822b", "#2c9c69", "#8a5fb0", "#c0392b", "#8d99ae", "#3d4657", "#b8a12f")
 PEOPLE, DAYS, SEED = 4_000, 28, 1

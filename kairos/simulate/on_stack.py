@@ -18,12 +18,13 @@ from events.bus import Bus, BusUnavailable, Message
 from events.contract import Contracts
 from events.faults import Refusal
 from events.identity import Identities
+from experiments.world.happening import START, Happened, Moment
 from experiments.world.live import STEP
 from experiments.world.needs import HOUR
 from experiments.world.people import device
 from experiments.world.policy import CARD
 from experiments.world.response import Deal
-from experiments.world.town import START, Happened, Moment, Town
+from experiments.world.town import Town
 from kairos.demo.door import Door
 from kairos.demo.publisher import Publisher
 from kairos.stack import Stack

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from events.envelope import DECISION, OUTCOME, Event
 from experiments.attribution import Attribution, Example
 from experiments.training import TooFew, train
+from experiments.world.happening import START, Conversion
 from experiments.world.knowledge import Knowledge
 from experiments.world.needs import DAY
 from experiments.world.policy import CARD, Asked
-from experiments.world.town import START, Conversion
 from models.catalogue import Catalogue
 from models.decision import Decision, Request, decide
 from models.eligibility import Indices

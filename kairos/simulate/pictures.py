@@ -45,15 +45,16 @@ def price_of_delay(delay: Mapping[str, Any], slow: Mapping[str, Any]) -> Figure:
         _shares(left, told["delays"], colour, marker, label, 0.06 * shift)
     left.set_ylim(0, max(1.25, left.get_ylim()[1]))
     left.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
-    left.set_ylabel("captured, of what 1 s captures")
+    left.set_title("captured, of what is captured 1 s late", fontsize=10)
     left.legend(frameon=False, fontsize=9, loc="lower left")
     names = list(delay["delays"])
     for label, (colour, needs) in SCALES.items():
         values = [sum(delay["delays"][name]["by_need"][need] for need in needs) for name in names]
         right.plot(range(len(names)), values, marker="o", ms=5, lw=2, color=colour, label=label)
-    right.axhline(0, color="#ddd", zorder=0)
-    right.set_ylabel("EUR a customer and week, by how long the need lasts", fontsize=8)
-    right.legend(frameon=False, fontsize=9)
+    right.set_ylim(0, 1.35 * max(right.get_ylim()[1], 0.01))
+    right.set_title("by how long needs last", fontsize=10)
+    right.set_ylabel("EUR a customer and week")
+    right.legend(frameon=False, fontsize=9, loc="upper right")
     for axes in (left, right):
         axes.set_xticks(range(len(names)), names)
         axes.set_xlabel("how late decisions see the world")

@@ -10,9 +10,10 @@ from rich.console import Console
 
 from events import topics
 from events.bus import connect
+from experiments.world.happening import START
 from experiments.world.live import STEP
 from experiments.world.needs import DAY
-from experiments.world.town import START, Town
+from experiments.world.town import Town
 from kairos.settings import Settings, load
 from kairos.simulate.arms import Setting
 from kairos.simulate.on_stack import OnStack, summary

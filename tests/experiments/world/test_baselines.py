@@ -10,12 +10,13 @@ from experiments.attribution import Attribution
 from experiments.world.baselines import Oracle, Popularity, Random, Thompson
 from experiments.world.contextual import LinUCB, Nightly
 from experiments.world.effects import Effects
+from experiments.world.happening import ATTRIBUTED, START, Moment
 from experiments.world.knowledge import Knowledge, Situation
 from experiments.world.lessons import Lesson, Lessons
 from experiments.world.live import Run
 from experiments.world.needs import HOUR
 from experiments.world.policy import CARD, PUSH, Asked
-from experiments.world.town import ATTRIBUTED, START, Moment, Town
+from experiments.world.town import Town
 from features.declare import load
 from features.plan import Plan, compile_plan
 from kairos.simulate.arms import Setting
@@ -107,7 +108,7 @@ def test_the_oracle_makes_the_offer_of_the_greatest_true_gain_and_none_that_cost
 
     def watch(asked: Asked, offer: str | None) -> None:
         nonlocal said, silent
-        gains = {deal.offer: town.truth(asked.moment, [deal])[0] for deal in oracle.open_to(asked)}
+        gains = {deal.offer: town.minds.truth(asked.moment, [deal])[0] for deal in oracle.open_to(asked)}
         price = Oracle.PUSH if asked.placement == PUSH else Oracle.CARD
         if offer is None:
             silent += 1

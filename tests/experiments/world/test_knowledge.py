@@ -13,9 +13,10 @@ from events.codec import BadEvent
 from events.envelope import Event
 from events.identity import Identities
 from experiments.world.effects import Effects
+from experiments.world.happening import START, Happened
 from experiments.world.knowledge import PARTITION, UNIT, Knowledge, Links
 from experiments.world.needs import HOUR, MINUTE
-from experiments.world.town import START, Happened, Town
+from experiments.world.town import Town
 from features.declare import load
 from features.fold import fold_batch
 from features.plan import Plan, compile_plan

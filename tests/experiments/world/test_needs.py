@@ -2,23 +2,24 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.world.needs import KINDS, LONGEST, MARGIN, Curve
 
 
+@settings(max_examples=15)
 @given(st.floats(0.02, 0.9))
 def test_its_height_is_one_and_its_part_is_the_integral_of_readiness(rise: float) -> None:
     curve = Curve.of(rise)
-    grid = np.linspace(0, LONGEST, 20_001)
+    grid = np.linspace(0, LONGEST, 5_001)
     ready = np.array([curve.ready(s) for s in grid])
-    assert ready.max() == pytest.approx(1, abs=1e-4)
+    assert ready.max() == pytest.approx(1, abs=1e-3)
     assert ready.min() >= 0
     whole = np.concatenate(([0], np.cumsum((ready[1:] + ready[:-1]) / 2)))
     for s in (0.1, 0.5, 1.0, 3.0):
         place = np.searchsorted(grid, s)
-        assert curve.part(float(grid[place])) == pytest.approx(whole[place] / whole[-1], abs=2e-3)
+        assert curve.part(float(grid[place])) == pytest.approx(whole[place] / whole[-1], abs=5e-3)
 
 
 @given(st.floats(0.02, 0.9), st.floats(0.001, 0.98))

@@ -8,9 +8,10 @@ import pytest
 
 from experiments.world.coins import coin
 from experiments.world.effects import Effects
+from experiments.world.happening import ATTRIBUTED, START, Happened, Moment
 from experiments.world.needs import DAY, KINDS, MINUTE
 from experiments.world.response import Deal
-from experiments.world.town import ATTRIBUTED, START, Happened, Moment, Town
+from experiments.world.town import Town
 
 DEALS = [Deal(f"{kind.name}-{off}", number, off) for number, kind in enumerate(KINDS) for off in (0.0, 0.25)]
 Say = Callable[[Town, Moment], Deal | None]
@@ -25,7 +26,7 @@ def anything(town: Town, moment: Moment) -> Deal | None:
 
 
 def best(town: Town, moment: Moment) -> Deal | None:
-    gains = town.truth(moment, DEALS)
+    gains = town.minds.truth(moment, DEALS)
     return DEALS[int(np.argmax(gains))]
 
 
@@ -75,7 +76,7 @@ def test_whoever_is_told_nothing_does_what_was_drawn_beforehand() -> None:
 def test_gains_add_up_to_what_is_earned_over_silence(say: Say) -> None:
     """What each contact is truly worth, summed, is the mean of what tills book more than without any."""
     apart = []
-    for seed in range(12):
+    for seed in range(5):
         quiet, loud = town(seed, 150, 10, touchy=0.3), town(seed, 150, 10, touchy=0.3)
         lived(quiet)
         lived(loud, say)
