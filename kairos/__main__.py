@@ -221,6 +221,13 @@ def mutants(settings: Settings, args: argparse.Namespace) -> int:
     return run(only=args.only)
 
 
+def simulate(settings: Settings, args: argparse.Namespace) -> int:
+    """Live in a town whose truth is known: what ours captures of it, what others do, and what delay costs."""
+    from kairos.simulate.verb import run
+
+    return run(settings, args)
+
+
 def bench(settings: Settings, args: argparse.Namespace) -> int:
     """Measure what the service does on this machine, beside what others would do."""
     from kairos.bench.verb import run
@@ -319,8 +326,36 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--trace", action="store_true", help="print every step")
     sub = add(mutants)
     sub.add_argument("--only", metavar="NAME", help="one mutant, or a pattern such as 'push-*'")
+    _add_simulation(add(simulate))
     _add_benches(add(bench))
     return parser
+
+
+def _add_simulation(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--customers", type=int, default=500, metavar="N", help="people (default 500)")
+    sub.add_argument("--days", type=int, default=28, metavar="D", help="days from 2024-01-01 (default 28)")
+    sub.add_argument(
+        "--seed", type=int, default=1, metavar="S", help="the same seed, the same town (default 1)"
+    )
+    sub.add_argument("--seeds", type=int, default=2, metavar="K", help="so many from S on (default 2)")
+    sub.add_argument(
+        "--set", action="append", default=[], metavar="EFFECT=X", help="another world (docs/world.md)"
+    )
+    sub.add_argument(
+        "--playbook", type=Path, default=Path("playbooks/world"), help="folder (default playbooks/world)"
+    )
+    sub.add_argument("--folder", type=Path, default=Path("var/simulate"), help="where the report goes")
+    sub.add_argument(
+        "--pictures", type=Path, metavar="FOLDER", help="write the documents' pictures there, too"
+    )
+    sub.add_argument(
+        "--over-the-stack",
+        action="store_true",
+        help="over bus, Redis and HTTP instead: ours alone, fewer people",
+    )
+    sub.add_argument(
+        "--speed", type=float, metavar="X", help="with it: so many simulated seconds a second at most"
+    )
 
 
 def _add_triggers(sub: argparse.ArgumentParser) -> None:

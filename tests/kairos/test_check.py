@@ -180,7 +180,7 @@ def test_fifteen_planted_faults_of_four_files_are_found_in_one_pass(
     assert sum(": expected " in line for line in said.splitlines()) == len(PLANTED), said
 
 
-@pytest.mark.parametrize("name", ["wide"])
+@pytest.mark.parametrize("name", ["wide", "world"])
 def test_a_playbook_without_faults_says_what_it_holds(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", f"playbooks/{name}"]) == 0
     assert "no faults" in capsys.readouterr().out

@@ -1,0 +1,202 @@
+"""One arm of the experiment: a policy that lives through the same days with the same people."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+import numpy as np
+
+from events.faults import Fault, PlaybookRefused, did_you_mean
+from experiments.world.baselines import Oracle, Popularity, Random, Silence, Thompson
+from experiments.world.contextual import LinUCB, Nightly
+from experiments.world.effects import Effects, Impossible
+from experiments.world.happening import START
+from experiments.world.knowledge import Knowledge
+from experiments.world.live import Run
+from experiments.world.needs import DAY, KINDS, Floats
+from experiments.world.policy import CARD, PUSH, Asked, Policy
+from experiments.world.response import Deal
+from experiments.world.town import Town
+from features.declare import load as load_playbook
+from features.plan import Plan, compile_plan
+from kairos.simulate.ours import Ours
+from models import catalogue as offers
+from models.catalogue import Catalogue
+
+SECOND: Final = 1_000
+MOST_CUSTOMERS, MOST_DAYS = 1_000_000, 3_660
+NEEDED = ("opened", "looked", "shown", "bought", "messages_off", "signed_in")
+
+ARMS: Final = {
+    "oracle": "the oracle, which knows the truth",
+    "ours": "Kairos as it stands",
+    "nightly": "LightGBM, trained every night",
+    "linucb": "LinUCB",
+    "thompson": "Beta Thompson, an arm an offer",
+    "popularity": "popularity",
+    "random": "random",
+    "silence": "saying nothing",
+}
+_MAKERS: Mapping[str, Callable[[Knowledge, Catalogue, int], Policy]] = {
+    "ours": Ours,
+    "nightly": Nightly,
+    "linucb": LinUCB,
+    "thompson": Thompson,
+    "popularity": Popularity,
+    "random": Random,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """The town to live in: the playbook, how many people for how long, and how they are."""
+
+    plan: Plan
+    catalogue: Catalogue
+    deals: Mapping[str, Deal]
+    listens: frozenset[str]
+    customers: int
+    days: int
+    effects: Effects
+
+    @classmethod
+    def of(cls, folder: Path, customers: int, days: int, effects: Effects) -> Self:
+        """Read the playbook. Errors: `PlaybookRefused`, `Impossible`."""
+        if not (1 <= customers <= MOST_CUSTOMERS and 1 <= days <= MOST_DAYS):
+            raise Impossible(
+                f"simulate: expected 1 to {MOST_CUSTOMERS:,} customers and 1 to {MOST_DAYS:,} days, found "
+                f"{customers:,} customers and {days:,} days; ask for fewer"
+            )
+        plan = compile_plan(load_playbook(folder))
+        catalogue = offers.load(folder, plan)
+        return cls(plan, catalogue, _deals(folder, plan, catalogue), _listens(plan), customers, days, effects)
+
+    def newcomers(self) -> dict[str, int]:
+        """The offers that appear while people live here, and the number of the day on which they do."""
+        found = {}
+        for offer in self.catalogue.assortment(CARD).offers:
+            if offer.valid_from is not None and START < offer.valid_from < START + self.days * DAY:
+                found[offer.id] = (offer.valid_from - START) // DAY
+        return found
+
+
+@dataclass(slots=True)
+class Lived:
+    """What an arm came to: `gain` (people, days) EUR over silence, `kinds` (kinds, days) the same by need.
+
+    `best` (days) is what the best contact at each of its moments would have been worth. `called`, `heeded`
+    (kinds, days): moments at which that kind was truly best, and those at which an offer of it was made.
+    """
+
+    arm: str
+    seed: int
+    delay: int
+    gain: Floats
+    kinds: Floats
+    best: Floats
+    margin: Floats
+    called: Floats
+    heeded: Floats
+    cards: int
+    pushes: int
+    opted_out: int
+    put_off: int
+    taken: int
+    given_away: float
+    events: int
+    conflicts: int
+    seconds: float
+
+
+def live(
+    setting: Setting, arm: str, seed: int, delay: int = SECOND, beat: Callable[[int], None] = lambda day: None
+) -> Lived:
+    """Live through the days; `beat` is told of each that is over."""
+    started = time.process_time()
+    listens = frozenset() if arm == "silence" else setting.listens
+    town = Town(seed, setting.customers, setting.days, setting.effects, listens, delay)
+    knowledge = Knowledge(setting.plan, delay)
+    deals = dict(setting.deals)
+    policy: Policy
+    if arm == "silence":
+        policy = Silence()
+    elif arm == "oracle":
+        policy = Oracle(knowledge, setting.catalogue, town, deals)
+    else:
+        policy = _MAKERS[arm](knowledge, setting.catalogue, seed)
+    called, heeded = np.zeros((2, len(KINDS), setting.days))
+    begins = {o.id: o.valid_from or START for o in setting.catalogue.assortment(CARD).offers}
+    every = list(deals.values())
+
+    def watch(asked: Asked, offer: str | None) -> None:
+        moment = asked.moment
+        day = (moment.at - START) // DAY
+        open_ = [deal for deal in every if begins[deal.offer] <= moment.at]
+        gain, deal = town.minds.best(moment, open_)
+        if deal is not None:
+            town.tally.best[day] += gain
+            called[deal.kind, day] += 1
+            heeded[deal.kind, day] += offer is not None and deals[offer].kind == deal.kind
+
+    day = 0
+    for until in Run(town, knowledge, policy, deals, watch).steps():
+        if (until - START) // DAY > day:
+            day = (until - START) // DAY
+            beat(day)
+    t = town.tally
+    return Lived(
+        *(arm, seed, delay, t.gain, t.kinds, t.best, t.margin, called, heeded),
+        *(t.cards, t.pushes, t.opted_out, t.put_off, t.taken, t.given_away, t.events, knowledge.conflicts),
+        time.process_time() - started,
+    )
+
+
+def alone(setting: Setting, seed: int) -> float:
+    """Seconds of a core that the town itself takes when nobody watches and nobody says anything."""
+    started = time.process_time()
+    town = Town(seed, setting.customers, setting.days, setting.effects)
+    while town.advance(town.end)[1]:
+        pass
+    return time.process_time() - started
+
+
+def _deals(folder: Path, plan: Plan, catalogue: Catalogue) -> dict[str, Deal]:
+    """What each offer is to people here; every fault of a playbook that nobody could live in."""
+    file, faults = folder / "offers.toml", list[Fault]()
+    kinds = {kind.name: number for number, kind in enumerate(KINDS)}
+    for name in (CARD, PUSH):
+        if name not in catalogue.assortments:
+            hint = did_you_mean(name, catalogue.assortments)
+            faults.append(Fault(str(file), "[[placement]]", f"a placement {name}", "none", hint))
+        elif not len(catalogue.assortment(name)):
+            faults.append(
+                Fault(str(file), f"placement {name}", "at least one offer", "none", "write an [[offer]]")
+            )
+    for type_ in NEEDED:
+        if type_ not in plan.playbook.contracts.types:
+            hint = "copy it from playbooks/world/events.toml"
+            faults.append(
+                Fault(str(folder / "events.toml"), f"[{type_}]", "this type of event", "none", hint)
+            )
+    deals = {}
+    for assortment in catalogue.assortments.values():
+        for offer in assortment.offers:
+            category, discount = offer.attributes.get("category"), offer.attributes.get("discount", 0.0)
+            place = f"offer {offer.id}"
+            if category not in kinds:
+                hint = did_you_mean(str(category), kinds)
+                faults.append(Fault(str(file), f"{place}, category", "a kind of need", repr(category), hint))
+            elif not isinstance(discount, float) or not 0 <= discount <= 1:
+                faults.append(Fault(str(file), f"{place}, discount", "a part of 1", repr(discount)))
+            else:
+                deals[offer.id] = Deal(offer.id, kinds[str(category)], discount)
+    if faults:
+        raise PlaybookRefused(faults)
+    return deals
+
+
+def _listens(plan: Plan) -> frozenset[str]:
+    """The events after which a trigger may fire."""
+    return frozenset(type_ for trigger in plan.playbook.triggers for type_ in trigger.on or NEEDED)

@@ -1,0 +1,187 @@
+"""The report's plots: what each arm captures, how it learns, and what delay costs."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+COLOURS: Final = {
+    "oracle": "#3d4657",
+    "ours": "#1b5e9e",
+    "nightly": "#2c9c69",
+    "linucb": "#d9822b",
+    "thompson": "#8a5fb0",
+    "popularity": "#8d99ae",
+    "random": "#c3c9d5",
+    "silence": "#e3e6ec",
+}
+SCALES: Final = {
+    "minutes (lunch, ride, bike)": ("#c0392b", ("lunch", "ride", "bike")),
+    "hours (cinema, groceries)": ("#d9822b", ("cinema", "groceries")),
+    "days (shoes, gadget, travel)": ("#2c9c69", ("shoes", "gadget", "travel")),
+}
+SMOOTH: Final = 3
+"""Days over which curves are smoothed."""
+
+
+def price_of_delay(delay: Mapping[str, Any], slow: Mapping[str, Any]) -> Figure:
+    """What ours captures as it sees the world later, where needs last as they do and where they last
+    longer.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.9), width_ratios=(1.15, 1))
+    lines = (
+        (delay, "#1b5e9e", "o", "needs last minutes, hours and days"),
+        (slow, "#8d99ae", "s", f"the same, {slow['pace'] / delay['pace']:g} times as long"),
+    )
+    for shift, (told, colour, marker, label) in enumerate(lines):
+        _shares(left, told["delays"], colour, marker, label, 0.06 * shift)
+    left.set_ylim(0, max(1.25, left.get_ylim()[1]))
+    left.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
+    left.set_title("captured, of what is captured 1 s late", fontsize=10)
+    left.legend(frameon=False, fontsize=9, loc="lower left")
+    names = list(delay["delays"])
+    for label, (colour, needs) in SCALES.items():
+        values = [sum(delay["delays"][name]["by_need"][need] for need in needs) for name in names]
+        right.plot(range(len(names)), values, marker="o", ms=5, lw=2, color=colour, label=label)
+    right.set_ylim(0, 1.35 * max(right.get_ylim()[1], 0.01))
+    right.set_title("by how long needs last", fontsize=10)
+    right.set_ylabel("EUR a customer and week")
+    right.legend(frameon=False, fontsize=9, loc="upper right")
+    for axes in (left, right):
+        axes.set_xticks(range(len(names)), names)
+        axes.set_xlabel("how late decisions see the world")
+    return figure
+
+
+def _shares(axes: Axes, told: Mapping[str, Any], colour: str, marker: str, label: str, shift: float) -> None:
+    names = list(told)
+    x = np.arange(len(names)) + shift
+    shares = [told[name]["share"] or 0.0 for name in names]
+    for place, name in zip(x, names, strict=True):
+        if told[name]["share_ci"]:
+            axes.plot(
+                [place, place], told[name]["share_ci"], color=colour, lw=5, alpha=0.3, solid_capstyle="round"
+            )
+    axes.plot(x, shares, color=colour, marker=marker, ms=6, lw=2, label=label)
+
+
+def captured(arms: Mapping[str, Any]) -> Figure:
+    """What each arm captures, with its interval."""
+    figure, axes = plt.subplots(figsize=(9, 3.0))
+    names = list(reversed(list(arms)))
+    for n, name in enumerate(names):
+        low, high = arms[name]["gain_ci"] or (0.0, 0.0)
+        axes.plot([low, high], [n, n], color=COLOURS[name], lw=6, alpha=0.45, solid_capstyle="round")
+        axes.plot([arms[name]["gain"]], [n], "o", color=COLOURS[name], ms=8)
+    axes.axvline(0, color="#ddd", zorder=0)
+    axes.set_yticks(range(len(names)), [arms[name]["name"] for name in names])
+    axes.set_xlabel("EUR of margin a customer and week over saying nothing, 95 % interval over customers")
+    return figure
+
+
+def learning(arms: Mapping[str, Any]) -> Figure:
+    """What each arm captures day by day."""
+    figure, axes = plt.subplots(figsize=(9, 3.6))
+    for name, told in arms.items():
+        days = np.array(told["by_day"]) * 7
+        if name != "silence":
+            style = "-" if name in ("ours", "oracle") else "--"
+            axes.plot(
+                _smooth(days),
+                color=COLOURS[name],
+                lw=2.4 if name == "ours" else 1.4,
+                ls=style,
+                label=told["name"],
+            )
+    axes.axhline(0, color="#ddd", zorder=0)
+    axes.set_xlabel("day")
+    axes.set_ylabel(f"EUR a customer and week, over {SMOOTH} days")
+    axes.legend(frameon=False, fontsize=9, ncols=2)
+    return figure
+
+
+def cold_start(newcomer: Mapping[str, Any]) -> Figure:
+    """How often each arm makes the new offer where it is truly the best one."""
+    figure, axes = plt.subplots(figsize=(9, 3.0))
+    for name, told in newcomer["arms"].items():
+        if name not in ("oracle", "silence"):
+            rates = [np.nan if rate is None else 100 * rate for rate in told["new"]]
+            axes.plot(rates, color=COLOURS[name], lw=2.4 if name == "ours" else 1.4, label=name)
+            if told["old"] is not None:
+                axes.axhline(100 * told["old"], color=COLOURS[name], lw=0.8, ls=":")
+    axes.set_xlabel(
+        "days since the offer appeared (dotted: how often old offers are made where they are best)"
+    )
+    axes.set_ylabel("% of moments")
+    axes.legend(frameon=False, fontsize=9, ncols=3)
+    return figure
+
+
+def contacts(arms: Mapping[str, Any]) -> Figure:
+    """Contacts and what too many of them do."""
+    figure, panels = plt.subplots(1, 3, figsize=(10, 2.9), sharey=True)
+    names = [name for name in reversed(list(arms)) if name != "silence"]
+    shown = (
+        ("cards and messages a customer and week", ("cards", "messages"), 1.0),
+        ("messages switched off, % of customers", ("opted_out",), 100.0),
+        ("given away as discounts, EUR a customer and week", ("given_away",), 1.0),
+    )
+    for axes, (words, parts, unit) in zip(panels, shown, strict=True):
+        for n, name in enumerate(names):
+            left = 0.0
+            for alpha, part in zip((1.0, 0.5), parts, strict=False):
+                axes.barh(n, unit * arms[name][part], left=left, color=COLOURS[name], alpha=alpha)
+                left += unit * arms[name][part]
+        axes.set_xlabel(words, fontsize=8)
+    panels[0].set_yticks(range(len(names)), names)
+    return figure
+
+
+def _smooth(days: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+    width = min(SMOOTH, len(days))
+    return np.convolve(days, np.ones(width) / width, mode="valid")
+
+
+def svg(figure: Figure) -> str:
+    """The figure as part of a page."""
+    _tidy(figure)
+    target = io.StringIO()
+    figure.savefig(target, format="svg", metadata={"Date": None})
+    plt.close(figure)
+    text = target.getvalue()
+    return text[text.index("<svg") :]
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a file of its own."""
+    _tidy(figure)
+    target = io.BytesIO()
+    figure.savefig(target, format="png", dpi=130, metadata={"Software": None})
+    plt.close(figure)
+    return target.getvalue()
+
+
+def _tidy(figure: Figure) -> None:
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+
+
+def every(report: Mapping[str, Any]) -> Sequence[tuple[str, Figure]]:
+    """The report's figures, each with its name."""
+    newcomers = [(f"cold-{each['offer']}", cold_start(each)) for each in report["newcomers"]]
+    return [
+        ("captured", captured(report["arms"])),
+        ("learning", learning(report["arms"])),
+        ("contacts", contacts(report["arms"])),
+        ("delay", price_of_delay(report["delay"], report["delay_slow"])),
+        *newcomers,
+    ]
