@@ -1,7 +1,7 @@
 """One customer of many ids: minting, shards, and the record of which foreign id is whose."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from itertools import product
 from struct import Struct
@@ -106,7 +106,11 @@ class Identities:
         """
         found = list(map(self._young.get, ids))
         if None in found:
-            rest = self._find({each for each, customer in zip(ids, found, strict=True) if customer is None})
+            # Each once, in the order asked for: what is written must not hang on how Python hashes.
+            unknown = dict.fromkeys(
+                each for each, customer in zip(ids, found, strict=True) if customer is None
+            )
+            rest = self._find(unknown)
             found = [customer or rest[each] for each, customer in zip(ids, found, strict=True)]
         return found  # type: ignore[return-value]
 
@@ -150,7 +154,7 @@ class Identities:
         owners = _texts(pipeline.execute())
         return [owner or mint(*each) for owner, each in zip(owners, ids, strict=True)]
 
-    def _find(self, ids: set[Id]) -> dict[Id, str]:
+    def _find(self, ids: Iterable[Id]) -> dict[Id, str]:
         """The customers of ids that are not in the young generation."""
         old = self._old
         found = {each: old[each] for each in ids if each in old}

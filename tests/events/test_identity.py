@@ -81,6 +81,23 @@ def test_a_value_may_hold_a_colon(client: Any) -> None:
     assert Identities(client).lookup("card:a:b") == customer
 
 
+def test_ids_are_claimed_in_the_order_asked_for_each_once(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python hashes texts differently in every process; what is written must be the same all the same."""
+    identities, claimed = Identities(client), []
+    claim = identities._claim
+
+    def told(claims: Any) -> Any:
+        claimed.extend(each for each, _ in claims)
+        return claim(claims)
+
+    monkeypatch.setattr(identities, "_claim", told)
+    ids = [("card", f"c{number}") for number in range(50)]
+    identities.resolve_many([*ids, *reversed(ids)])
+    assert claimed == ids
+
+
 def test_linked_ids_are_one_customer(client: Any) -> None:
     identities = Identities(client)
     customer = identities.link([("mailing", "m"), ("card", "c")])
