@@ -46,7 +46,7 @@ class Outlet:
     def _missing(self, messages: Sequence[Message]) -> list[Message]:
         there: Counter[Message] = Counter(
             Message(record.topic, record.partition, record.key, record.value)
-            for place in {(message.topic, message.partition) for message in messages}
+            for place in sorted({(message.topic, message.partition) for message in messages})
             for record in tail(self._bus, place, self.ends[place])
         )
         rest = []
