@@ -163,7 +163,10 @@ class SimulatedReader:
             left = ends - life.monotonic()
             if left <= 0:
                 return []
-            life.wait(min(left, 0.1))
+            life.idle(left, self._has_more)
 
     def close(self) -> None:
         """See `Reader.close`."""
+
+    def _has_more(self) -> bool:
+        return self._held.last > self._after

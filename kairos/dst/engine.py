@@ -66,6 +66,6 @@ def run_flow(
         if random.random() < 0.2:
             disk.update(done)
         if not read:
-            life.wait(random.random() * 0.2)
+            life.idle(random.random() * 0.2)
     stage.close()
     disk.update(done)

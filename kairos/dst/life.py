@@ -49,6 +49,10 @@ class Life(Protocol):
         """Do nothing for so long."""
         ...
 
+    def idle(self, seconds: float, more: Callable[[], bool] = lambda: False) -> None:
+        """Do nothing because there is nothing to do: for so long or longer, or until there is `more`."""
+        ...
+
 
 class Undisturbed:
     """A life without faults and without others: for tests of the ports themselves."""
@@ -80,3 +84,7 @@ class Undisturbed:
     def wait(self, seconds: float) -> None:
         """See `Life.wait`."""
         self._sleep(seconds)
+
+    def idle(self, seconds: float, more: Callable[[], bool] = lambda: False) -> None:
+        """See `Life.idle`."""
+        self._sleep(min(seconds, 0.1))

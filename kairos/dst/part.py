@@ -127,6 +127,13 @@ class Incarnation:
         if self._running is not None:
             self._running.stand(self.world.now + seconds * 1_000)
 
+    def idle(self, seconds: float, more: Callable[[], bool] = lambda: False) -> None:
+        """See `Life.idle`."""
+        if not self.lives():
+            raise Crash
+        if self._running is not None:
+            self._running.stand(self.world.now + seconds * self.world.leisure * 1_000, more)
+
     def _connect(self, loop: SimulatedLoop, protocol: Any) -> Line:
         line = Line(self.world.redis, self, loop, protocol, self.world.random)
         self.lines.append(line)
@@ -140,11 +147,18 @@ class _Standing:
         self._life, self._last = life, last
         self._fiber = Fiber(target)
         self._until = 0.0
-        self.runner = Runner(lambda: self._until, self.go)
+        self._sooner: Callable[[], bool] | None = None
+        self.runner = Runner(self._due, self.go)
 
-    def stand(self, until: float) -> None:
-        """Called in the fiber. Errors: `Crash` when the life has ended meanwhile."""
-        self._until = until
+    def _due(self) -> float:
+        return 0.0 if self._sooner is not None and self._sooner() else self._until
+
+    def stand(self, until: float, sooner: Callable[[], bool] | None = None) -> None:
+        """Called in the fiber: stand still until an instant (ms), or until `sooner` says so.
+
+        Errors: `Crash` when the life has ended meanwhile.
+        """
+        self._until, self._sooner = until, sooner
         self._fiber.stand()
         if self._life.dead:
             raise Crash

@@ -116,7 +116,8 @@ def _rest(world: World, outside: Outside, invariants: Invariants, witness: Witne
         if outside.busy:
             quiet_at = world.now + QUIET_MS
 
-    world.haste_ms = 60.0
+    # What is left to wait for lasts seconds, leases and windows: looking for more to do would be most of it.
+    world.haste_ms, world.leisure = 30.0, 10.0
     for part in world.parts.values():
         part.skew_ms, part.hangs_until = 0, 0.0
     world.between, world.until = between, world.step + PATIENCE

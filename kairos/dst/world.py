@@ -41,6 +41,9 @@ class World:
         self.trace: list[Told] = []
         self.weather = Weather(self.random, lambda: self.now)
         self.haste_ms = 16.0
+        """How long (ms) a step takes at most."""
+        self.leisure = 1.0
+        """How many times as long as it says who has nothing to do waits."""
         self.until = 0
         self.between: Callable[[], None] = lambda: None
         self.broken: Broken | None = None
