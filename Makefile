@@ -38,6 +38,7 @@ lint: env ## style, then strict types
 
 soak: kernel ## what takes longer than `make test` may
 	$(PY) -m kairos dst --minutes 10
+	$(PY) -m kairos simulate --customers 100 --days 28 --seed 1
 	$(PY) -m kairos soak
 
 mutants: kernel ## every committed mutant must turn the tests red

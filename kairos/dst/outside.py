@@ -8,6 +8,7 @@ from zlib import crc32
 import orjson
 
 from events.bus import Message
+from events.topics import DECISIONS, OUTCOMES
 from kairos.dst.broken import Broken, of_a_full_redis
 from kairos.dst.doors import Answer, ask
 from kairos.dst.part import Incarnation
@@ -16,6 +17,7 @@ from kairos.dst.schedule import Errand
 from kairos.dst.stall import KINDS, bought, filled, joined
 from kairos.dst.world import EPOCH_MS, World
 
+DELIVERED: Final = ("till", "web", "club", DECISIONS, OUTCOMES)
 CARDS: Final = 5
 AGAIN_MS: Final = 60
 PATIENCE_MS: Final = 250.0
@@ -60,13 +62,15 @@ class Outside:
                 self._doing.append(doing._replace(at=now + AGAIN_MS))
 
     def twice(self) -> None:
-        """Some domain publishes again what it has published."""
-        topics = [topic for topic in ("till", "web", "club") if self._world.topics.records(topic, 0)]
-        if topics:
-            records = self._world.topics.records(self._world.random.choice(topics), 0)
-            record = self._world.random.choice(records)
-            self._world.topics.keep(Message(record.topic, 0, record.key, record.value))
-            self._world.tell("outside", f"publishes {record.topic}/0/{record.position} again")
+        """Some domain, or a door, publishes again what it has published."""
+        held = self._world.topics.partitions
+        kept = [each.records for topic in DELIVERED for each in held[topic] if each.records]
+        if kept:
+            record = self._world.random.choice(self._world.random.choice(kept))
+            self._world.topics.keep(Message(record.topic, record.partition, record.key, record.value))
+            self._world.tell(
+                "outside", f"! {record.topic}/{record.partition}/{record.position} is delivered again"
+            )
 
     def _publish(self, topic: str, key: str, value: bytes, ident: str) -> Callable[[], bool]:
         world = self._world

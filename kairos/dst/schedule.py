@@ -73,7 +73,7 @@ FAULTS: Final = (
     *("redis unanswered", "bus dying") * 4,
     *("redis cut", "bus unanswered", "bus cut") * 2,
     *("redis away", "bus away", "redis killed"),
-    *("hang", "skew", "skew", "redis full", "twice"),
+    *("hang", "skew", "skew", "redis full", "twice", "twice"),
 )
 
 

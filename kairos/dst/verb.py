@@ -25,6 +25,12 @@ def run(
     Errors: `BadSchedule` for impossible steps, minutes or a file that is no schedule of this version.
     """
     console = Console(highlight=False, soft_wrap=True, emoji=False)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadSchedule(
+            f"{folder}: expected a folder for what fails, found: {error.strerror}; name another with --folder"
+        ) from None
     if schedule is not None:
         return _one(console, read(schedule), folder, trace, short=True)
     if minutes is None:
@@ -82,7 +88,6 @@ def _tell(console: Console, schedule: Schedule, outcome: Outcome, folder: Path, 
     """Say what is broken, make the schedule short, keep both, and show the end of the short one's trace."""
     console.print(f"seed {schedule.seed}, step {outcome.steps:,}: a rule is broken", style="bold red")
     console.print(f"  {outcome.rule}\n  {outcome.what}", markup=False)
-    folder.mkdir(parents=True, exist_ok=True)
     shorter = schedule
     if not short:
         whole = folder / f"seed-{schedule.seed}.json"

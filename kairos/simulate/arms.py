@@ -26,7 +26,7 @@ from models import catalogue as offers
 from models.catalogue import Catalogue
 
 SECOND: Final = 1_000
-MOST_CUSTOMERS, MOST_DAYS = 1_000_000, 3_660
+MOST_CUSTOMERS, MOST_DAYS, MOST_CUSTOMER_DAYS = 1_000_000, 3_660, 20_000_000
 NEEDED = ("opened", "looked", "shown", "bought", "messages_off", "signed_in")
 
 ARMS: Final = {
@@ -68,6 +68,11 @@ class Setting:
             raise Impossible(
                 f"simulate: expected 1 to {MOST_CUSTOMERS:,} customers and 1 to {MOST_DAYS:,} days, found "
                 f"{customers:,} customers and {days:,} days; ask for fewer"
+            )
+        if customers * days > MOST_CUSTOMER_DAYS:
+            raise Impossible(
+                f"simulate: expected at most {MOST_CUSTOMER_DAYS:,} days of customers, what memory holds, "
+                f"found {customers * days:,}; ask for fewer customers or days"
             )
         plan = compile_plan(load_playbook(folder))
         catalogue = offers.load(folder, plan)
@@ -127,7 +132,8 @@ def live(
     else:
         policy = _MAKERS[arm](knowledge, setting.catalogue, seed)
     called, heeded = np.zeros((2, len(KINDS), setting.days))
-    begins = {o.id: o.valid_from or START for o in setting.catalogue.assortment(CARD).offers}
+    assortments = setting.catalogue.assortments.values()
+    begins = {o.id: o.valid_from or START for each in assortments for o in each.offers}
     every = list(deals.values())
 
     def watch(asked: Asked, offer: str | None) -> None:
@@ -180,6 +186,11 @@ def _deals(folder: Path, plan: Plan, catalogue: Catalogue) -> dict[str, Deal]:
             faults.append(
                 Fault(str(folder / "events.toml"), f"[{type_}]", "this type of event", "none", hint)
             )
+    if not faults and {each.id for each in catalogue.assortment(CARD).offers} != (
+        pushed := {each.id for each in catalogue.assortment(PUSH).offers}
+    ):
+        named = ", ".join(sorted(pushed))
+        faults.append(Fault(str(file), f"placement {PUSH}", f"the same offers as {CARD}", named))
     deals = {}
     for assortment in catalogue.assortments.values():
         for offer in assortment.offers:

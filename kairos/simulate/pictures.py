@@ -103,8 +103,8 @@ def learning(arms: Mapping[str, Any]) -> Figure:
             )
     axes.axhline(0, color="#ddd", zorder=0)
     axes.set_xlabel("day")
-    axes.set_ylabel(f"EUR a customer and week, over {SMOOTH} days")
-    axes.legend(frameon=False, fontsize=9, ncols=2)
+    axes.set_ylabel(f"EUR a customer and week,\nover {SMOOTH} days")
+    _legend_above(axes, 3)
     return figure
 
 
@@ -121,7 +121,7 @@ def cold_start(newcomer: Mapping[str, Any]) -> Figure:
         "days since the offer appeared (dotted: how often old offers are made where they are best)"
     )
     axes.set_ylabel("% of moments")
-    axes.legend(frameon=False, fontsize=9, ncols=3)
+    _legend_above(axes, 6)
     return figure
 
 
@@ -143,6 +143,11 @@ def contacts(arms: Mapping[str, Any]) -> Figure:
         axes.set_xlabel(words, fontsize=8)
     panels[0].set_yticks(range(len(names)), names)
     return figure
+
+
+def _legend_above(axes: Axes, columns: int) -> None:
+    """Inside, it would lie on some line: nobody knows where the lines of a run go."""
+    axes.legend(frameon=False, fontsize=9, ncols=columns, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
 
 def _smooth(days: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":

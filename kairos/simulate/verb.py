@@ -2,6 +2,8 @@
 
 import time
 from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -17,6 +19,7 @@ from kairos.simulate.pictures import png, price_of_delay
 from kairos.simulate.trial import SLOW, about, compare, delayed
 
 MOST_SEEDS = 100
+MOST_SEED = 2**63 - 1 - MOST_SEEDS
 
 
 class Watch:
@@ -71,6 +74,8 @@ def run(settings: Settings, args: Namespace) -> int:
     _refuse(args)
     effects = Effects().changed(_given(args.set))
     setting = Setting.of(args.playbook, args.customers, args.days, effects)
+    slow = replace(setting, effects=replace(effects, pace=effects.pace * SLOW))
+    _make(args.folder, *filter(None, [args.pictures]))
     if args.over_the_stack:
         from kairos.simulate.stack_verb import run as over_the_stack
 
@@ -85,16 +90,12 @@ def run(settings: Settings, args: Namespace) -> int:
     report = {"format": 1, **about(setting, seeds), **compare(setting, list(ARMS), seeds, watch.live)}
     console.print("the price of delay: the same people, seen later and later")
     report["delay"] = delayed(setting, seeds, watch.live)
-    slow = Setting.of(
-        args.playbook, args.customers, args.days, effects.changed({"pace": effects.pace * SLOW})
-    )
     console.print(f"the same where needs last {SLOW:g} times as long")
     report["delay_slow"] = delayed(slow, seeds, watch.live)
     report["digest"] = reports.digest(report)
     report["speed"] = {arm: [round(each) for each in some] for arm, some in watch.speeds.items()}
     as_json, as_page = reports.write(report, args.folder)
     if args.pictures:
-        args.pictures.mkdir(parents=True, exist_ok=True)
         figures = {
             **drawings(effects),
             "price-of-delay": price_of_delay(report["delay"], report["delay_slow"]),
@@ -110,14 +111,25 @@ def _refuse(args: Namespace) -> None:
     """Errors: `Impossible` for what cannot be run, whatever the world."""
     if not 1 <= args.seeds <= MOST_SEEDS:
         raise Impossible(f"--seeds: expected 1 to {MOST_SEEDS}, found {args.seeds}; ask for fewer")
-    if args.seed < 0:
-        raise Impossible(f"--seed: expected 0 or more, found {args.seed}")
+    if not 0 <= args.seed <= MOST_SEED:
+        raise Impossible(f"--seed: expected 0 to {MOST_SEED:,}, found {args.seed}")
     if args.speed is not None and not args.over_the_stack:
         raise Impossible("--speed: expected --over-the-stack beside it, found neither bus nor clock to pace")
     if args.speed is not None and not args.speed > 0:
         raise Impossible(
             f"--speed: expected a number above 0, found {args.speed:g}; left out: as fast as it goes"
         )
+
+
+def _make(*folders: Path) -> None:
+    """What is written after an hour must have somewhere to go. Errors: `Impossible`."""
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Impossible(
+                f"{folder}: expected a folder that can be written, found: {error.strerror}; name another"
+            ) from None
 
 
 def _given(pairs: list[str]) -> dict[str, float]:

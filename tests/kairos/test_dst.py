@@ -16,8 +16,11 @@ from kairos.dst.schedule import VERSION, BadSchedule, Breakage, Errand, Schedule
 from kairos.dst.verb import run
 from stream.outlet import Outlet
 
-SEEDS = range(20)
-"""Each planted fault of `tests/mutants.toml` whose name begins with `dst-` breaks a rule in one of these."""
+SEEDS = (*range(20), 30)
+"""Each planted fault of `tests/mutants.toml` whose name begins with `dst-` breaks a rule in one of these.
+
+30: a decision that is delivered again to an intake which has forgotten it (`dst-decision-learned-twice`).
+"""
 
 
 @pytest.mark.parametrize("seed", SEEDS)
