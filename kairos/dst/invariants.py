@@ -9,11 +9,14 @@ from typing import Final
 
 from kairos.dst.broken import Broken
 from kairos.dst.rules_at_rest import (
+    answered_as_kept,
     counted_once,
     decided_is_sent,
     decisions_kept,
     everybody_told,
+    outcomes_kept,
     outcomes_once,
+    published_kept,
     refused_once,
     rows_told,
     taken_in,
@@ -63,7 +66,10 @@ AT_REST: Final[tuple[Rule, ...]] = (
     refused_once,
     counted_once,
     told_by_the_log,
+    published_kept,
     decisions_kept,
+    answered_as_kept,
+    outcomes_kept,
     taught_once,
     outcomes_once,
     decided_is_sent,

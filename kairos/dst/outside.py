@@ -34,13 +34,18 @@ class Doing(NamedTuple):
 
 
 class Outside:
-    """Runs errands; what of them was acknowledged is in `published`: (topic, id) of each event."""
+    """Runs errands; what of them was acknowledged is kept.
+
+    `published` has the topic of each event by its id, `answers` what each request was answered, `outcomes` of
+    which decision and offer an outcome was taken.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._doing: list[Doing] = []
         self.published: dict[str, str] = {}
         self.answers: dict[str, bytes] = {}
+        self.outcomes: set[tuple[str, str]] = set()
 
     @property
     def busy(self) -> bool:
@@ -140,9 +145,8 @@ class Outside:
         if not offers:
             return None
         offer = offers[errand.n // 7 % len(offers)]
-        return self._ask(
-            "/v1/outcomes", {"decision_id": decided["decision_id"], "offer": offer, "kind": "conversion"}
-        )
+        told = {"decision_id": decided["decision_id"], "offer": offer, "kind": "conversion"}
+        return self._ask("/v1/outcomes", told, lambda answer: self.outcomes.add((told["decision_id"], offer)))
 
     def _ask(
         self, path: str, asked: dict[str, Any], hear: Callable[[Answer], None] = lambda answer: None

@@ -106,6 +106,41 @@ def decisions_kept(witness: Witness) -> Iterator[str]:
             yield f"{decision} is not on the log"
 
 
+def answered_as_kept(witness: Witness) -> Iterator[str]:
+    """An answer names the offers of its decision's record, in their order."""
+    kept = {
+        record.decision_id: list(record.offers)
+        for partition in range(PARTITIONS)
+        for each in witness.world.topics.records(DECISIONS, partition)
+        for record in [unpack_record(each.value)]
+    }
+    for body in witness.outside.answers.values():
+        answer = orjson.loads(body)
+        said = [each["offer"] for each in answer["offers"]]
+        if (recorded := kept.get(answer["decision_id"])) != said:
+            yield f"{answer['decision_id']} was answered {said}, its record says {recorded}"
+
+
+def outcomes_kept(witness: Witness) -> Iterator[str]:
+    """Every outcome that was acknowledged is on the log."""
+    logged = {
+        (item.fields["decision_id"], item.fields["offer"])
+        for log in witness.log
+        for _, item in log
+        if isinstance(item, Event) and item.type == OUTCOME
+    }
+    for decision, offer in sorted(witness.outside.outcomes - logged):
+        yield f"an outcome of {decision} for {offer} was acknowledged and is not on the log"
+
+
+def published_kept(witness: Witness) -> Iterator[str]:
+    """Every event whose publishing was acknowledged is on the log, or was refused."""
+    known = {ident for _, ident in witness.events.keys() | witness.refused}
+    for ident, topic in witness.outside.published.items():
+        if ident not in known and not ident.startswith("x"):  # which is nonsense, and has no name inside
+            yield f"{ident} of {topic} was acknowledged, and is neither on the log nor refused"
+
+
 def taught_once(witness: Witness) -> Iterator[str]:
     """The models are what the log teaches, each outcome once."""
     for name, expected in relearn(witness.bus, stall().catalogue).items():
