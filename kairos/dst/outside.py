@@ -36,14 +36,12 @@ class Doing(NamedTuple):
 class Outside:
     """Runs errands; what of them was acknowledged is kept.
 
-    `published` has the topic of each event by its id, `answers` what each request was answered, `outcomes` of
-    which decision and offer an outcome was taken.
+    `answers` has what each request was answered, `outcomes` of which decision and offer an outcome was taken.
     """
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._doing: list[Doing] = []
-        self.published: dict[str, str] = {}
         self.answers: dict[str, bytes] = {}
         self.outcomes: set[tuple[str, str]] = set()
 
@@ -89,7 +87,6 @@ class Outside:
             if world.random.random() < 0.05:
                 world.tell("outside", f"hears no answer for {ident}")
                 return False
-            self.published[ident] = topic
             return True
 
         return attempt

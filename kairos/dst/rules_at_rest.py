@@ -133,14 +133,6 @@ def outcomes_kept(witness: Witness) -> Iterator[str]:
         yield f"an outcome of {decision} for {offer} was acknowledged and is not on the log"
 
 
-def published_kept(witness: Witness) -> Iterator[str]:
-    """Every event whose publishing was acknowledged is on the log, or was refused."""
-    known = {ident for _, ident in witness.events.keys() | witness.refused}
-    for ident, topic in witness.outside.published.items():
-        if ident not in known and not ident.startswith("x"):  # which is nonsense, and has no name inside
-            yield f"{ident} of {topic} was acknowledged, and is neither on the log nor refused"
-
-
 def taught_once(witness: Witness) -> Iterator[str]:
     """The models are what the log teaches, each outcome once."""
     for name, expected in relearn(witness.bus, stall().catalogue).items():

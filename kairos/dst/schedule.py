@@ -12,7 +12,7 @@ import msgspec
 
 from events.faults import Refusal
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the file; another one has other kinds of faults, or means other things by the same ones."""
 
 MOST_STEPS: Final = 1_000_000
