@@ -18,7 +18,9 @@ def carry_out(keys: Keyspace, words: Words) -> Reply:
     command = _COMMANDS.get(words[0])
     if command is None or len(words) <= command[1] or (command[2] and keys.full):
         return check(keys, words)(keys, words[1:])
-    keys.version += command[2]
+    if command[2]:
+        keys.version += 1
+        keys.touched.add(words[1])
     return command[0](keys, words[1:])
 
 
@@ -35,6 +37,7 @@ def check(keys: Keyspace, words: Words) -> "_Run":
     if len(words) <= least:
         raise Refused(f"ERR wrong number of arguments for '{name.decode().lower()}' command")
     if grows and keys.full:
+        keys.refused += 1
         raise Refused(_NO_MEMORY)
     return run
 

@@ -9,7 +9,6 @@ from typing import Final
 
 from kairos.dst.broken import Broken
 from kairos.dst.rules_at_rest import (
-    answered_as_kept,
     counted_once,
     decided_is_sent,
     decisions_kept,
@@ -21,8 +20,11 @@ from kairos.dst.rules_at_rest import (
     taken_in,
     taught_once,
     told_by_the_log,
+    triggers_decided,
 )
 from kairos.dst.rules_each_step import JournalTrue, OnceOnTheLog, OnePush, PositionsTrue, named
+from kairos.dst.rules_of_answers import AnswersKept
+from kairos.dst.rules_of_states import RowsTrue, StatesTrue
 from kairos.dst.witness import Witness
 
 Rule = Callable[[Witness], Iterator[str]]
@@ -33,19 +35,20 @@ class Invariants:
 
     def __init__(self, witness: Witness) -> None:
         self._witness = witness
-        self._written = (-1, -1)
+        self._written = (-1, -1, -1)
         self._every_step = [make(witness) for make in EVERY_STEP]
 
     def after_step(self) -> None:
-        """Look once more, if anything was written. Errors: `Broken`."""
+        """Look once more, if anything was written or answered. Errors: `Broken`."""
         world = self._witness.world
-        written = world.topics.version, world.redis.keys.version
+        written = world.topics.version, world.redis.keys.version, len(self._witness.outside.answers)
         if written == self._written:
             return
         self._written = written
         self._witness.look()
         for rule in self._every_step:
             rule()
+        world.redis.keys.touched.clear()
 
     def at_rest(self) -> None:
         """Look at everything. Errors: `Broken`."""
@@ -59,6 +62,9 @@ EVERY_STEP: Final[tuple[Callable[[Witness], Callable[[], None]], ...]] = (
     OnePush,
     JournalTrue,
     PositionsTrue,
+    StatesTrue,
+    RowsTrue,
+    AnswersKept,
 )
 AT_REST: Final[tuple[Rule, ...]] = (
     taken_in,
@@ -66,7 +72,7 @@ AT_REST: Final[tuple[Rule, ...]] = (
     counted_once,
     told_by_the_log,
     decisions_kept,
-    answered_as_kept,
+    triggers_decided,
     outcomes_kept,
     taught_once,
     outcomes_once,

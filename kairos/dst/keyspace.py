@@ -32,8 +32,12 @@ class Keyspace:
         self._values: dict[bytes, Any] = {}
         self._expires: dict[bytes, int] = {}
         self.full = False
+        self.refused = 0
+        """How many commands were refused for being full."""
         self.version = 0
         """Counts what may have written something."""
+        self.touched: set[bytes] = set()
+        """The first key of each command that may have, until somebody who looks empties it."""
 
     def held(self, key: bytes, kind: type) -> Any:
         """The value of a key, None when there is none. Errors: `Refused` when it is of another kind."""

@@ -20,9 +20,11 @@ from kairos.dst.world import EPOCH_MS, World
 DELIVERED: Final = ("till", "web", "club", DECISIONS, OUTCOMES)
 CARDS: Final = 5
 AGAIN_MS: Final = 60
+LATEST: Final = 3
 PATIENCE_MS: Final = 250.0
 LONGEST_MS: Final = 2_000.0
 LATE_MS: Final = 180_000
+AHEAD_MS: Final = 4_000
 
 
 class Doing(NamedTuple):
@@ -36,14 +38,15 @@ class Doing(NamedTuple):
 class Outside:
     """Runs errands; what of them was acknowledged is kept.
 
-    `answers` has what each request was answered, `outcomes` of which decision and offer an outcome was taken.
+    `answers` has what each request was answered, `outcomes` of which decision and offer an outcome was taken,
+    in the order in which that was heard.
     """
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._doing: list[Doing] = []
         self.answers: dict[str, bytes] = {}
-        self.outcomes: set[tuple[str, str]] = set()
+        self.outcomes: list[tuple[str, str]] = []
 
     @property
     def busy(self) -> bool:
@@ -64,8 +67,8 @@ class Outside:
             if not doing.attempt():
                 self._doing.append(doing._replace(at=now + AGAIN_MS))
 
-    def twice(self) -> None:
-        """Some domain, or a door, publishes again what it has published."""
+    def twice(self) -> bool:
+        """Some domain, or a door, publishes again what it has published; whether there was anything."""
         held = self._world.topics.partitions
         kept = [each.records for topic in DELIVERED for each in held[topic] if each.records]
         if kept:
@@ -74,6 +77,7 @@ class Outside:
             self._world.tell(
                 "outside", f"! {record.topic}/{record.partition}/{record.position} is delivered again"
             )
+        return bool(kept)
 
     def _publish(self, topic: str, key: str, value: bytes, ident: str) -> Callable[[], bool]:
         world = self._world
@@ -102,6 +106,10 @@ class Outside:
 
     def _late(self, errand: Errand) -> Callable[[], bool]:
         return self._buy(errand, LATE_MS)
+
+    def _ahead(self, errand: Errand) -> Callable[[], bool]:
+        """A till whose clock is ahead."""
+        return self._buy(errand, -errand.n % AHEAD_MS)
 
     def _fill(self, errand: Errand) -> Callable[[], bool]:
         app, ident = f"a{errand.n % CARDS}", f"b{errand.n}"
@@ -141,9 +149,18 @@ class Outside:
         offers = [each["offer"] for each in decided["offers"]]
         if not offers:
             return None
-        offer = offers[errand.n // 7 % len(offers)]
-        told = {"decision_id": decided["decision_id"], "offer": offer, "kind": "conversion"}
-        return self._ask("/v1/outcomes", told, lambda answer: self.outcomes.add((told["decision_id"], offer)))
+        return self._report(decided["decision_id"], offers[errand.n // 7 % len(offers)], {})
+
+    def _again(self, errand: Errand) -> Callable[[], bool] | None:
+        """Report an outcome of just now once more, as another system that knows it by another name."""
+        if not self.outcomes:
+            return None
+        decision, offer = self.outcomes[-1 - errand.n % min(len(self.outcomes), LATEST)]
+        return self._report(decision, offer, {"outcome_id": f"o{errand.n}"})
+
+    def _report(self, decision: str, offer: str, more: dict[str, str]) -> Callable[[], bool]:
+        told = {"decision_id": decision, "offer": offer, "kind": "conversion", **more}
+        return self._ask("/v1/outcomes", told, lambda answer: self.outcomes.append((decision, offer)))
 
     def _ask(
         self, path: str, asked: dict[str, Any], hear: Callable[[Answer], None] = lambda answer: None

@@ -118,6 +118,8 @@ class Incarnation:
 
     def wall_ms(self) -> int:
         """See `Life.wall_ms`."""
+        if self.part.skew_ms:
+            self.world.weather.met["skew"] += 1
         return self.world.wall_ms() + self.part.skew_ms
 
     def wait(self, seconds: float) -> None:

@@ -42,11 +42,13 @@ class Server:
         self._next += 1
         return session
 
-    def kill(self) -> None:
-        """Die and come back: every acknowledged write is still there, nobody is connected."""
-        for session in list(self.sessions.values()):
+    def kill(self) -> int:
+        """Die and come back: every acknowledged write is still there, nobody is connected; so many were."""
+        lost = list(self.sessions.values())
+        for session in lost:
             session.end()
         self.scripts.forget()
+        return len(lost)
 
 
 class Session:

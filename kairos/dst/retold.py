@@ -1,60 +1,80 @@
-"""The log told plainly: each customer's events one by one, and every tick; what must have come of them."""
+"""The log told plainly as it grows, event by event and tick by tick: what must come of it."""
 
-from collections.abc import Mapping, Sequence
-from math import inf
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from events.bus import Record
 from events.envelope import Event, Tick
 from features.fold import empty, encode
 from features.plan import Plan
+from features.state import State
 from features.triggers import act, next_wake, wake
 
 
-class Story(NamedTuple):
-    """What one customer's log comes to: the state's bytes, ids of what it fired, the next wake-up (ms)."""
+class Page(NamedTuple):
+    """A customer's state after an event or a tick behind it: the event's position, the state's bytes."""
 
+    position: int
     state: bytes
-    fired: Sequence[str]
-    wake: int | None
 
 
-def retell(plan: Plan, log: Sequence[tuple[Record, Event | Tick]], partition: int) -> Mapping[str, Story]:
-    """The story of every customer of one partition's log, by that log alone."""
-    mine: dict[str, list[tuple[Record, Event]]] = {}
-    ticks: list[tuple[int, int]] = []
-    for record, item in log:
-        if isinstance(item, Tick):
-            if not ticks or item.time > ticks[-1][1]:
-                ticks.append((record.position, item.time))
-        elif item.type in plan.programs:
-            mine.setdefault(item.customer, []).append((record, item))
-    return {who: _story(plan, who, events, ticks, partition) for who, events in sorted(mine.items())}
+class Story:
+    """What one customer's log has come to: every state so far, what was fired, the next wake-up (ms)."""
+
+    def __init__(self, plan: Plan, customer: str) -> None:
+        self._plan, self._customer = plan, customer
+        self._state: State = empty(plan)
+        self.fired: list[str] = []
+        self.due: int | None = None
+        self.pages: list[Page] = []
+        self.numbers: dict[bytes, int] = {}
+        """The last page of each state."""
+
+    def hear(self, event: Event, partition: int, position: int) -> None:
+        """An event of the customer."""
+        for one in act(self._plan, self._state, [event], partition, [position]):
+            self.fired.append(one.instance if one.superseded_by is None else f"{one.instance}.superseded")
+        self._turn_page(position)
+
+    def tick(self, time: int) -> None:
+        """The log's clock has come to `time` (ms)."""
+        if self.due is not None and self.due <= time:
+            woken = wake(self._plan, self._state, time, {}, self._customer)
+            self.fired.extend(one.instance for one in woken)
+            self._turn_page(self.pages[-1].position)
+
+    def known(self, position: int) -> Iterator[bytes]:
+        """The states that the events up to a position may have come to, ticks being what they are."""
+        last = None
+        for page in reversed(self.pages):
+            if page.position > position:
+                continue
+            if last is not None and page.position < last:
+                return
+            last = page.position
+            yield page.state
+
+    def _turn_page(self, position: int) -> None:
+        self.due = next_wake(self._plan, self._state)
+        state = encode(self._plan, self._state)
+        self.numbers[state] = len(self.pages)
+        self.pages.append(Page(position, state))
 
 
-def _story(
-    plan: Plan,
-    customer: str,
-    events: Sequence[tuple[Record, Event]],
-    ticks: Sequence[tuple[int, int]],
-    partition: int,
-) -> Story:
-    """One event after the other; `ticks` are positions and times (ms) of those that go further."""
-    state, fired, due, tick = empty(plan), list[str](), None, 0
+class Retold:
+    """The stories of everybody on one partition, by that log alone."""
 
-    def look(before: float) -> None:
-        nonlocal due, tick
-        while tick < len(ticks) and ticks[tick][0] < before:
-            time = ticks[tick][1]
-            if due is not None and due <= time:
-                fired.extend(one.instance for one in wake(plan, state, time, {}, customer))
-                due = next_wake(plan, state)
-            tick += 1
+    def __init__(self, plan: Plan, partition: int) -> None:
+        self._plan, self._partition, self._time = plan, partition, -1
+        self.stories: dict[str, Story] = {}
 
-    for record, event in events:
-        look(record.position)
-        for one in act(plan, state, [event], partition, [record.position]):
-            fired.append(one.instance if one.superseded_by is None else f"{one.instance}.superseded")
-        due = next_wake(plan, state)
-    look(inf)
-    return Story(encode(plan, state), fired, due)
+    def hear(self, item: Event | Tick, position: int) -> None:
+        """The log's next item; a tick that goes no further says nothing."""
+        if isinstance(item, Event):
+            if item.type in self._plan.programs:
+                if item.customer not in self.stories:
+                    self.stories[item.customer] = Story(self._plan, item.customer)
+                self.stories[item.customer].hear(item, self._partition, position)
+        elif item.time > self._time:
+            self._time = item.time
+            for story in self.stories.values():
+                story.tick(item.time)

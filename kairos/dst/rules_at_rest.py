@@ -6,8 +6,9 @@ from typing import Final, cast
 
 import orjson
 
+from events.counters import counters_key
 from events.envelope import DECISION, OUTCOME, Event
-from events.topics import BEHAVIOUR, DECISIONS
+from events.topics import BEHAVIOUR
 from features.everybody import fold_records
 from features.everybody_store import FIELDS as KEPT_FIELDS
 from features.everybody_store import everybody_key, kept_of
@@ -18,7 +19,6 @@ from features.log import LogReader
 from features.row import row
 from features.state import State
 from kairos.dst.processes import PARTITIONS
-from kairos.dst.retold import retell
 from kairos.dst.rules_each_step import lost
 from kairos.dst.stall import stall
 from kairos.dst.witness import Witness
@@ -27,6 +27,7 @@ from kairos.verify import parity
 from models.online import online_key, unpack
 from models.record import unpack as unpack_record
 from serving.push import PLACEMENT as PUSH
+from serving.push_place import read_trigger
 
 LATENESS_MS: Final = 60_000
 """Of the stall's playbook."""
@@ -55,17 +56,17 @@ def refused_once(witness: Witness) -> Iterator[str]:
 def told_by_the_log(witness: Witness) -> Iterator[str]:
     """States and triggers are what the plain fold of the log says, and who waits is known to be woken."""
     expected: set[str] = set()
-    for partition, log in enumerate(witness.log):
+    for partition, retold in enumerate(witness.retold):
         waiting = witness.world.redis.keys.ranked(wakes_key(partition).encode())
-        for customer, story in retell(stall().plan, log, partition).items():
+        for customer, story in sorted(retold.stories.items()):
             expected.update(story.fired)
-            blob = witness.blob(customer)
-            if blob != story.state:
+            blob, state = witness.blob(customer), story.pages[-1].state
+            if blob != state:
                 held = "none" if blob is None else f"one of {len(blob)} bytes"
-                yield f"{customer}: expected a state of {len(story.state)} bytes, found {held} that differs"
+                yield f"{customer}: expected a state of {len(state)} bytes, found {held} that differs"
             at = waiting.get(customer.encode())
-            if story.wake is not None and (at is None or at > story.wake):
-                yield f"{customer} waits for {story.wake}, Redis knows of {at}"
+            if story.due is not None and (at is None or at > story.due):
+                yield f"{customer} waits for {story.due}, Redis knows of {at}"
     for instance in sorted(expected - witness.triggers.keys()):
         yield f"{instance} did not fire"
     for instance in sorted(witness.triggers.keys() - expected):
@@ -82,7 +83,7 @@ def counted_once(witness: Witness) -> Iterator[str]:
         for _, item in log:
             if not isinstance(item, Event) or item.type not in plan.programs:
                 continue
-            if item.time < newest.get(item.customer, -1) - LATENESS_MS:
+            if item.time >= at or item.time < newest.get(item.customer, -1) - LATENESS_MS:
                 continue
             newest[item.customer] = max(newest.get(item.customer, -1), item.time)
             if item.type == "bought":
@@ -95,30 +96,31 @@ def counted_once(witness: Witness) -> Iterator[str]:
 
 
 def decisions_kept(witness: Witness) -> Iterator[str]:
-    """Every decision that was answered or pushed has its record, and the log has it once."""
+    """Every decision that was pushed has its record, and every one that was answered is on the log.
+
+    What is pushed after intake was stopped is on its way to the log.
+    """
     pushed = {orjson.loads(each.value)["decision_id"] for some in witness.pushes.values() for each in some}
     answered = {orjson.loads(body)["decision_id"] for body in witness.outside.answers.values()}
     for decision in sorted(answered | pushed):
-        if not witness.delivered[DECISION, decision]:
+        if decision not in witness.decisions:
             yield f"{decision} has no record"
-    for decision in sorted(answered):
-        if len(witness.events[DECISION, decision]) < 1:
+        elif decision in answered and not witness.events[DECISION, decision]:
             yield f"{decision} is not on the log"
 
 
-def answered_as_kept(witness: Witness) -> Iterator[str]:
-    """An answer names the offers of its decision's record, in their order."""
-    kept = {
-        record.decision_id: list(record.offers)
-        for partition in range(PARTITIONS)
-        for each in witness.world.topics.records(DECISIONS, partition)
-        for record in [unpack_record(each.value)]
+def triggers_decided(witness: Witness) -> Iterator[str]:
+    """Every trigger that fired was decided on, but for those that the push door counts as behind."""
+    decided = {record.request_id for record in witness.decisions.values()}
+    counted = witness.hash(counters_key("push"))
+    fired = {
+        instance
+        for instance, records in witness.triggers.items()
+        if any(read_trigger(record.value) is not None for record in records)
     }
-    for body in witness.outside.answers.values():
-        answer = orjson.loads(body)
-        said = [each["offer"] for each in answer["offers"]]
-        if (recorded := kept.get(answer["decision_id"])) != said:
-            yield f"{answer['decision_id']} was answered {said}, its record says {recorded}"
+    left = sorted(fired - decided)
+    if len(left) > (behind := int(counted.get(b"behind", b"0"))):
+        yield f"{' '.join(left)}: nothing was decided, and {behind} are counted as behind"
 
 
 def outcomes_kept(witness: Witness) -> Iterator[str]:
@@ -129,7 +131,7 @@ def outcomes_kept(witness: Witness) -> Iterator[str]:
         for _, item in log
         if isinstance(item, Event) and item.type == OUTCOME
     }
-    for decision, offer in sorted(witness.outside.outcomes - logged):
+    for decision, offer in sorted(set(witness.outside.outcomes) - logged):
         yield f"an outcome of {decision} for {offer} was acknowledged and is not on the log"
 
 
@@ -167,7 +169,8 @@ def outcomes_once(witness: Witness) -> Iterator[str]:
         if decision in offers and offer in offers[decision]:
             opens, closes = spans[decision]
             if opens <= item.time < closes:
-                offers[decision][offer] = item.time
+                before = offers[decision][offer]
+                offers[decision][offer] = item.time if before is None else min(before, item.time)
     expected = sum(
         spans[decision][1] <= learned_to or (time is not None and time < learned_to)
         for decision, each in offers.items()
@@ -180,11 +183,9 @@ def outcomes_once(witness: Witness) -> Iterator[str]:
 
 def decided_is_sent(witness: Witness) -> Iterator[str]:
     """A push that was decided is sent."""
-    for partition in range(PARTITIONS):
-        for each in witness.world.topics.records(DECISIONS, partition):
-            record = unpack_record(each.value)
-            if record.placement == PUSH and record.offers and record.request_id not in witness.pushes:
-                yield f"{record.request_id} was decided and never sent"
+    for record in witness.decisions.values():
+        if record.placement == PUSH and record.offers and record.request_id not in witness.pushes:
+            yield f"{record.request_id} was decided and never sent"
 
 
 def everybody_told(witness: Witness) -> Iterator[str]:
@@ -202,13 +203,8 @@ def everybody_told(witness: Witness) -> Iterator[str]:
 def rows_told(witness: Witness) -> Iterator[str]:
     """A row is what the log says of the time before its instant: it holds no event at or after it."""
     paid = [feature.name for feature in full_features(stall().plan)].index("spend_count_5m")
-    records = [
-        record
-        for partition in range(PARTITIONS)
-        for each in witness.world.topics.records(DECISIONS, partition)
-        # Before anything was folded all of a row is missing, and says nothing that could be wrong.
-        if not isnan((record := unpack_record(each.value)).features()[paid])
-    ]
+    # Before anything was folded all of a row is missing, and says nothing that could be wrong.
+    records = [each for each in witness.decisions.values() if not isnan(each.features()[paid])]
     kept = [
         kept_of([witness.hash(everybody_key(partition)).get(field.encode()) for field in KEPT_FIELDS])
         for partition in range(PARTITIONS)

@@ -33,7 +33,11 @@ QUIET_MS: Final = 2_500
 
 
 class Outcome(NamedTuple):
-    """What a run came to: the broken rule (None: none) and how, its steps, its trace, what faults met."""
+    """What a run came to: the broken rule (None: none) and how, its steps, its trace.
+
+    `met` says how often each kind of fault changed what somebody did: a process that ended, a write that
+    broke, a port that was not there, a step that was held back, a clock that was read while it was off.
+    """
 
     rule: str | None
     what: str
@@ -68,7 +72,8 @@ def undergo(schedule: Schedule, *, rest: bool = True) -> Outcome:
             for part in world.parts.values():
                 if part.life is not None:
                     part.life.end()
-    met = dict(world.weather.met)
+    world.weather.met["redis full"] += world.redis.keys.refused
+    met = {name: count for name, count in world.weather.met.items() if count}
     rule, what = (None, "") if broken is None else (broken.rule, broken.what)
     return Outcome(rule, what, world.step, world.trace, met)
 
@@ -181,11 +186,12 @@ def strike(world: World, outside: Outside, fault: Breakage) -> None:
     world.tell("fault", "! " + str(fault).partition(": ")[2])
     match fault.what.split():
         case ["crash"] if part is not None:
+            world.weather.met["crash"] += part.life is not None
             part.crash()
         case [port, "away"]:
             world.weather.away(port, fault.who, world.now + fault.ms)
         case ["redis", "killed"]:
-            world.redis.kill()
+            world.weather.met["redis killed"] += world.redis.kill()
             world.weather.away("redis", "all", world.now + fault.ms)
         case ["redis", "full"]:
             world.redis.keys.full = True
@@ -197,7 +203,7 @@ def strike(world: World, outside: Outside, fault: Breakage) -> None:
         case ["skew"] if part is not None:
             part.skew_ms = fault.ms
         case ["twice"]:
-            outside.twice()
+            world.weather.met["twice"] += outside.twice()
 
 
 @contextmanager

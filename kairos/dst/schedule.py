@@ -16,6 +16,9 @@ VERSION: Final = 2
 """Of the file; another one has other kinds of faults, or means other things by the same ones."""
 
 MOST_STEPS: Final = 1_000_000
+LONGEST_MS: Final = 60_000
+"""No fault of a schedule lasts longer, no clock is off by more."""
+
 AN_ERRAND_EVERY: Final = 14
 A_FAULT_EVERY: Final = 35
 
@@ -65,7 +68,10 @@ class Schedule(msgspec.Struct, frozen=True):
 
 
 ERRANDS: Final = (
-    ("buy",) * 6 + ("fill",) * 4 + ("join",) + ("decide",) * 4 + ("answer",) * 3 + ("nonsense", "late")
+    *("buy",) * 6,
+    *("fill", "decide") * 4,
+    *("answer",) * 3,
+    *("join", "again", "nonsense", "late", "ahead"),
 )
 FAULTS: Final = (
     *("crash",) * 4,
@@ -75,6 +81,12 @@ FAULTS: Final = (
     *("redis away", "bus away", "redis killed"),
     *("hang", "skew", "skew", "redis full", "twice", "twice"),
 )
+
+UNWRITTEN: Final = frozenset(("bus dying", "bus unanswered", "bus cut"))
+"""Faults of a part that writes to the bus, which the learner never does."""
+
+PARTS: Final = ("intake", "learner", "serve", "push", "behaviour", "behaviour-1")
+"""The processes of a run; the last only where two workers share the log."""
 
 
 def draw(seed: int, steps: int) -> Schedule:
@@ -87,7 +99,7 @@ def draw(seed: int, steps: int) -> Schedule:
         raise BadSchedule(f"--steps: expected 1 to {MOST_STEPS:,}, found {steps:,}; 1,000 make a schedule")
     dice = random.Random(f"kairos {seed}")
     workers = dice.choice((1, 1, 2))
-    parts = ["intake", "learner", "serve", "push", "behaviour", *(["behaviour-1"] if workers == 2 else [])]
+    parts = PARTS[: 4 + workers]
     errands = [
         Errand(dice.randrange(steps), dice.choice(ERRANDS), dice.randrange(1 << 30))
         for _ in range(max(steps // AN_ERRAND_EVERY, 1))
@@ -96,7 +108,9 @@ def draw(seed: int, steps: int) -> Schedule:
     faults = []
     for _ in range(round(steps / A_FAULT_EVERY * rough)):
         what = dice.choice(FAULTS)
-        who = dice.choice(parts) if dice.random() < 0.85 or what not in ("redis away", "bus away") else "all"
+        who = dice.choice([each for each in parts if each != "learner"] if what in UNWRITTEN else parts)
+        if what in ("redis away", "bus away") and dice.random() > 0.85:
+            who = "all"
         ms = 0
         if what in ("redis away", "bus away", "redis full", "hang", "redis killed"):
             ms = int(10 ** dice.uniform(1, 3.7))
@@ -130,12 +144,20 @@ def read(path: Path) -> Schedule:
         raise BadSchedule(f"{path}: expected a schedule as `dst` writes it: {error}") from None
     unknown = {each.what for each in schedule.errands} - {*ERRANDS} | (
         {each.what for each in schedule.faults} - {*FAULTS}
+        | {each.who for each in schedule.faults} - {*PARTS, "all"}
+        | {str(each) for each in schedule.faults if each.step < 0 or not _possible(each)}
+        | {f"{each.what} at step {each.step}" for each in schedule.errands if each.step < 0}
     )
     if unknown or not 1 <= schedule.steps <= MOST_STEPS or schedule.workers not in (1, 2):
         found = ", ".join(sorted(unknown)) or f"{schedule.steps} steps, {schedule.workers} workers"
-        raise BadSchedule(f"{path}: expected known errands, faults, steps and 1 or 2 workers, found {found}")
+        expected = "errands, faults, parts, steps and times as `dst` draws them, and 1 or 2 workers"
+        raise BadSchedule(f"{path}: expected {expected}, found {found}")
     return schedule
 
 
 class _Versioned(msgspec.Struct):
     version: int
+
+
+def _possible(fault: Breakage) -> bool:
+    return (-LONGEST_MS if fault.what == "skew" else 0) <= fault.ms <= LONGEST_MS

@@ -17,8 +17,10 @@ from kairos.dst.bus import SimulatedBus
 from kairos.dst.life import Undisturbed
 from kairos.dst.outside import Outside
 from kairos.dst.processes import PARTITIONS, SETTINGS
+from kairos.dst.retold import Retold
 from kairos.dst.stall import stall
 from kairos.dst.world import World
+from models.record import DecisionRecord, unpack
 from stream.bus_source import Place
 from stream.feedback import decision_event
 
@@ -29,12 +31,17 @@ NOTHING: Final[Mapping[bytes, bytes]] = {}
 
 
 class Witness:
-    """Reads each record once, as it comes; `fresh` are those of this step."""
+    """Reads each record once, as it comes; `fresh` are those of this step.
+
+    `retold` tells each partition's log plainly, `decisions` are the records on the bus, each once.
+    """
 
     def __init__(self, world: World, outside: Outside) -> None:
         self.world, self.outside = world, outside
         self.bus = SimulatedBus(world.topics, Undisturbed(lambda: 0.0, lambda _: None))
         self.log: list[list[tuple[Record, Event | Tick]]] = [[] for _ in range(PARTITIONS)]
+        self.retold = [Retold(stall().plan, partition) for partition in range(PARTITIONS)]
+        self.decisions: dict[str, DecisionRecord] = {}
         self.events: dict[tuple[str, str], list[Record]] = defaultdict(list)
         self.delivered: Counter[tuple[str, str]] = Counter()
         self.letters: dict[tuple[str, int, int], list[Record]] = defaultdict(list)
@@ -101,6 +108,7 @@ class Witness:
         if record.topic == BEHAVIOUR:
             item = decode(record.value)
             self.log[record.partition].append((record, item))
+            self.retold[record.partition].hear(item, record.position)
             if isinstance(item, Event):
                 self.events[item.type, item.id].append(record)
             else:
@@ -118,6 +126,8 @@ class Witness:
             self.pushes[str(orjson.loads(record.value)["instance"])].append(record)
         elif (known := identity_of(record)) is not None:
             self.delivered[known] += 1
+            if record.topic == DECISIONS and known[1] not in self.decisions:
+                self.decisions[known[1]] = unpack(record.value)
 
 
 def identity_of(record: Record) -> tuple[str, str] | None:

@@ -101,12 +101,13 @@ class World:
                     return
                 soonest = min(soonest, part.starts_at)
                 continue
-            held = max(part.hangs_until, 0.0)
             for runner in life.runners:
                 due = runner.due()
                 if due is None:
                     continue
-                due = max(due, held)
+                if due <= now < part.hangs_until:
+                    self.weather.met["hang"] += 1
+                due = max(due, part.hangs_until)
                 if due <= now:
                     ready.append((life, runner))
                 else:

@@ -79,9 +79,10 @@ def test_a_run_without_faults_comes_to_rest_and_everything_happens() -> None:
 
 
 def test_every_kind_of_fault_strikes() -> None:
+    """Not only drawn: each changes what somebody does."""
     met: set[str] = set()
-    for seed in range(40):
-        met |= {each.what for each in draw(seed, 1_000).faults}
+    for seed in range(12):
+        met |= undergo(draw(seed, 600), rest=False).met.keys()
     assert met == set(schedules.FAULTS)
 
 
@@ -153,4 +154,20 @@ def test_an_unknown_fault_is_refused(tmp_path: Path) -> None:
     faults = (Breakage(1, "earthquake", "intake"),)
     msgspec.structs.replace(draw(1, 10), faults=faults).write(file)
     with pytest.raises(BadSchedule, match="found earthquake"):
+        read(file)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Breakage(1, "crash", "nobody"),
+        Breakage(-1, "crash", "intake"),
+        Breakage(1, "hang", "intake", -1 << 40),
+        Breakage(1, "skew", "intake", 1 << 40),
+    ],
+)
+def test_a_fault_that_no_seed_draws_is_refused(fault: Breakage, tmp_path: Path) -> None:
+    file = tmp_path / "s.json"
+    msgspec.structs.replace(draw(1, 10), faults=(fault,)).write(file)
+    with pytest.raises(BadSchedule, match="as `dst` draws them"):
         read(file)
