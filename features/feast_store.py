@@ -212,6 +212,7 @@ def _error_of(refusal: str) -> redis.RedisError:
     kinds: Mapping[str, type[redis.RedisError]] = {
         "LOADING": redis.BusyLoadingError,
         "READONLY": redis.ReadOnlyError,
+        "OOM": redis.exceptions.OutOfMemoryError,
         "NOAUTH": redis.AuthenticationError,
     }
     return kinds.get(refusal.partition(" ")[0], redis.ResponseError)(refusal)

@@ -20,8 +20,8 @@ RedisRefused = hiredis.ReplyError
 DEADLINE_S: Final = 1.0
 CONNECT_S: Final = 1.0
 
-_NOT_YET: Final = ("LOADING ", "MASTERDOWN ", "TRYAGAIN ")
-"""What a Redis says that is there and cannot answer yet."""
+_NOT_YET: Final = ("LOADING ", "MASTERDOWN ", "TRYAGAIN ", "OOM ", "MISCONF ", "READONLY ")
+"""What a Redis says that cannot do it now: it loads, is full, cannot save, or is no master any more."""
 
 # hiredis declares one-element tuples only.
 _pack = cast(Callable[[Command], bytes], hiredis.pack_command)
@@ -91,8 +91,8 @@ class RedisLine:
     async def ask(self, *commands: Command, deadline_s: float = DEADLINE_S) -> list[Reply]:
         """Send commands in one write and give their replies in order.
 
-        Errors: `RedisAway`, also while it still loads what it holds; `RedisRefused` when a command was
-        refused (the others were carried out).
+        Errors: `RedisAway`, also while it still loads what it holds or is full; `RedisRefused` when a command
+        was refused for good (the others were carried out).
         """
         wire = self._wire
         if wire is None or wire.transport is None:

@@ -18,7 +18,13 @@ TELL_EVERY_S: Final = 5.0
 log = logging.getLogger("kairos.stream")
 T = TypeVar("T")
 
-AWAY: Final = (BusUnavailable, redis.ConnectionError, redis.TimeoutError, redis.exceptions.ReadOnlyError)
+AWAY: Final = (
+    BusUnavailable,
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.OutOfMemoryError,
+)
 
 
 class Stopped(Exception):
@@ -35,7 +41,7 @@ def until_stopped(name: str) -> Iterator[None]:
 
 
 def persist(action: Callable[[], T], what: str, stop: threading.Event) -> T:
-    """Do `action`, again while bus or Redis is away; the log says so every few seconds.
+    """Do `action`, again while bus or Redis is away or Redis is full; the log says so every few seconds.
 
     `action` must be harmless to repeat. Errors: `Stopped`, and whatever else `action` raises.
 

@@ -9,7 +9,7 @@ import orjson
 
 from events.bus import Message
 from events.topics import DECISIONS, OUTCOMES
-from kairos.dst.broken import Broken, of_a_full_redis
+from kairos.dst.broken import Broken
 from kairos.dst.doors import Answer, ask
 from kairos.dst.part import Incarnation
 from kairos.dst.processes import PARTITIONS
@@ -178,7 +178,7 @@ class Outside:
                 if task.done() and (task.cancelled() or task.exception() is not None):
                     asking = None
                     fault = None if task.cancelled() else task.exception()
-                    if fault is not None and not of_a_full_redis(fault):
+                    if fault is not None:
                         raise Broken("What is asked well is answered", f"{path}: {fault!r}") from fault
                 elif task.done():
                     asking, answer = None, task.result()

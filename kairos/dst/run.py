@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from events.topics import BEHAVIOUR, TRIGGERS, layout
-from kairos.dst.broken import Broken, of_a_full_redis
+from kairos.dst.broken import Broken
 from kairos.dst.bus import SimulatedBus
 from kairos.dst.doors import push_part, serve_part
 from kairos.dst.invariants import Invariants
@@ -103,10 +103,8 @@ def _turn(world: World) -> None:
     for part in world.parts.values():
         while part.faults:
             fault = part.faults.pop()
-            if not of_a_full_redis(fault):
-                raise Broken(
-                    "A part dies of a crash alone", f"{part.name} ended with {type(fault).__name__}: {fault}"
-                ) from fault
+            what = f"{part.name} ended with {type(fault).__name__}: {fault}"
+            raise Broken("A part dies of a crash alone", what) from fault
 
 
 def _rest(world: World, outside: Outside, invariants: Invariants, witness: Witness) -> None:

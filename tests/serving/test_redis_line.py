@@ -31,7 +31,15 @@ async def asked(*replies: bytes) -> list[object]:
     return found
 
 
-@pytest.mark.parametrize("not_yet", [LOADING, b"-MASTERDOWN Link with MASTER is down\r\n"])
+@pytest.mark.parametrize(
+    "not_yet",
+    [
+        LOADING,
+        b"-MASTERDOWN Link with MASTER is down\r\n",
+        b"-OOM command not allowed when used memory > 'maxmemory'.\r\n",
+        b"-READONLY You can't write against a read only replica.\r\n",
+    ],
+)
 def test_a_redis_that_is_not_ready_is_away_and_its_line_stays(not_yet: bytes) -> None:
     first, second = asyncio.run(asked(not_yet, b"+PONG\r\n"))
     assert isinstance(first, RedisAway)
