@@ -22,11 +22,20 @@ SEEDS = (*range(20), 30)
 30: a decision that is delivered again to an intake which has forgotten it (`dst-decision-learned-twice`).
 """
 
+FOUND = sorted((Path(__file__).parent / "schedules").glob("*.json"))
+"""Schedules that have found a fault of ours, as short as `dst` made them; the mutant of each is that fault."""
+
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_rule_holds(seed: int) -> None:
     outcome = undergo(draw(seed, 1_000))
     assert outcome.rule is None, f"{outcome.what}; python -m kairos dst --seed {seed}"
+
+
+@pytest.mark.parametrize("file", FOUND, ids=lambda file: file.stem)
+def test_what_was_found_stays_mended(file: Path) -> None:
+    outcome = undergo(read(file))
+    assert outcome.rule is None, f"{outcome.what}; python -m kairos dst --schedule {file}"
 
 
 @pytest.mark.soak
