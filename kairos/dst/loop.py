@@ -6,22 +6,32 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from itertools import count
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 T = TypeVar("T")
 Connect = Callable[["SimulatedLoop", asyncio.BaseProtocol], asyncio.Transport]
 Block = Callable[[Callable[[], None]], None]
+
+NOW_AND_THEN_S: Final = 0.2
+"""Who sleeps so long looks whether there is something to do; who sleeps less waits for what is coming."""
 
 
 class SimulatedLoop(asyncio.AbstractEventLoop):
     """What asyncio's tasks, futures, locks and time-outs ask of a loop.
 
     `now` gives its time in seconds. `connect` opens a connection for a protocol, `block` runs a function that
-    may stand still, beside the loop. Callbacks run by `step`, and `due` says when the next one may.
+    may stand still, beside the loop. `leisure` is that of `World`. Callbacks run by `step`, and `due` says
+    when the next one may.
     """
 
-    def __init__(self, now: Callable[[], float], connect: Connect, block: Block) -> None:
-        self._now, self._connect, self._block = now, connect, block
+    def __init__(
+        self,
+        now: Callable[[], float],
+        connect: Connect,
+        block: Block,
+        leisure: Callable[[], float] = lambda: 1.0,
+    ) -> None:
+        self._now, self._connect, self._block, self._leisure = now, connect, block, leisure
         self._ready: deque[asyncio.Handle] = deque()
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._numbers = count()
@@ -66,8 +76,9 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
     def call_later(  # type: ignore[override]
         self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        """Run `delay` seconds from now."""
-        return self.call_at(self._now() + delay, callback, *args, context=context)
+        """Run `delay` seconds from now, or later by as much as who looks now and then has leisure."""
+        by = delay * self._leisure() if delay >= NOW_AND_THEN_S else delay
+        return self.call_at(self._now() + by, callback, *args, context=context)
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None

@@ -44,7 +44,8 @@ class Incarnation:
 
     def think(self) -> SimulatedLoop:
         """Give the life an event loop."""
-        loop = SimulatedLoop(self.monotonic, self._connect, self.block)  # type: ignore[abstract]
+        leisure = lambda: self.world.leisure  # noqa: E731
+        loop = SimulatedLoop(self.monotonic, self._connect, self.block, leisure)  # type: ignore[abstract]
 
         def due() -> float | None:
             at = loop.due()

@@ -58,12 +58,13 @@ def _one(console: Console, schedule: Schedule, folder: Path, trace: bool, short:
 
 def _search(console: Console, seed: int, steps: int, minutes: float, folder: Path) -> int:
     began = told = time.monotonic()
+    used = time.process_time()
     done = taken = 0
     met: Counter[str] = Counter()
     while (now := time.monotonic()) < began + 60 * minutes:
         if now - told >= TELL_EVERY_S:
             told = now
-            console.print(f"{done:,} done, {done / (now - began):.1f} schedules a second; all well")
+            console.print(f"{done:,} done, {60 * done / (now - began):.0f} schedules a minute; all well")
         schedule = draw(seed + done, steps)
         outcome = undergo(schedule)
         if outcome.rule is not None:
@@ -74,9 +75,10 @@ def _search(console: Console, seed: int, steps: int, minutes: float, folder: Pat
             gc.freeze()
         done, taken = done + 1, taken + outcome.steps
         met.update(outcome.met)
-    spent = time.monotonic() - began
+    spent, used = (time.monotonic() - began) / 60, (time.process_time() - used) / 60
     console.print(
-        f"{done:,} done from seed {seed} on, {done / spent:.1f} schedules a second, {taken:,} steps: all well"
+        f"{done:,} done from seed {seed} on, {taken:,} steps: all well; "
+        f"{done / spent:.0f} schedules a minute, {done / used:.0f} a minute of a core"
     )
     console.print(
         "broken on the way: " + ", ".join(f"{name} {count:,}" for name, count in sorted(met.items()))

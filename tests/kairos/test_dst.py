@@ -23,7 +23,7 @@ SEEDS = (*range(20), 30)
 """
 
 FOUND = sorted((Path(__file__).parent / "schedules").glob("*.json"))
-"""Schedules that have found a fault of ours, as short as `dst` made them; the mutant of each is that fault."""
+"""Schedules that found a fault of ours, as short as `dst` made them; a mutant of each plants it again."""
 
 
 @pytest.mark.parametrize("seed", SEEDS)
