@@ -7,24 +7,24 @@ are added by naming them in `EVERY_STEP` or `AT_REST`.
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from kairos.dst.broken import Broken
-from kairos.dst.rules_at_rest import (
-    counted_once,
+from kairos.dst.broken import Broken, named
+from kairos.dst.rules_of_decisions import (
+    AnswersKept,
+    OnePush,
     decided_is_sent,
     decisions_kept,
-    everybody_told,
-    outcomes_kept,
-    outcomes_once,
-    refused_once,
-    rows_told,
-    taken_in,
-    taught_once,
-    told_by_the_log,
     triggers_decided,
 )
-from kairos.dst.rules_each_step import JournalTrue, OnceOnTheLog, OnePush, PositionsTrue, named
-from kairos.dst.rules_of_answers import AnswersKept
-from kairos.dst.rules_of_states import RowsTrue, StatesTrue
+from kairos.dst.rules_of_learning import outcomes_kept, outcomes_once, taught_once
+from kairos.dst.rules_of_rows import RowsTrue, rows_told
+from kairos.dst.rules_of_states import (
+    PositionsTrue,
+    StatesTrue,
+    counted_once,
+    everybody_told,
+    told_by_the_log,
+)
+from kairos.dst.rules_of_the_log import JournalTrue, OnceOnTheLog, refused_once, taken_in
 from kairos.dst.witness import Witness
 
 Rule = Callable[[Witness], Iterator[str]]

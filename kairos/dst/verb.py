@@ -22,7 +22,7 @@ def run(
 ) -> int:
     """0 when every rule held, 1 when one was broken: then the schedule is in `folder`, short and whole.
 
-    Errors: `BadSchedule` for impossible steps, minutes or a file that is no schedule of this version.
+    Errors: `BadSchedule` for impossible steps, minutes, a schedule beside minutes, or a file that is no schedule of this version.
     """
     console = Console(highlight=False, soft_wrap=True, emoji=False)
     try:
@@ -31,6 +31,10 @@ def run(
         raise BadSchedule(
             f"{folder}: expected a folder for what fails, found: {error.strerror}; name another with --folder"
         ) from None
+    if schedule is not None and minutes is not None:
+        raise BadSchedule(
+            "expected --schedule or --minutes, found both: a schedule is one run, drop one of them"
+        )
     if schedule is not None:
         return _one(console, read(schedule), folder, trace, short=True)
     if minutes is None:

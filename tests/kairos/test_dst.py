@@ -138,6 +138,11 @@ def test_impossible_minutes_are_refused(minutes: float, tmp_path: Path) -> None:
         run(seed=1, steps=10, minutes=minutes, schedule=None, folder=tmp_path, trace=False)
 
 
+def test_a_schedule_and_minutes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadSchedule, match="--schedule or --minutes, found both"):
+        run(seed=1, steps=10, minutes=1, schedule=tmp_path / "s.json", folder=tmp_path, trace=False)
+
+
 def test_a_schedule_of_another_version_is_refused_with_what_to_do(tmp_path: Path) -> None:
     file = tmp_path / "old.json"
     msgspec.structs.replace(draw(1, 10), version=VERSION + 1).write(file)
