@@ -22,7 +22,8 @@ def run(
 ) -> int:
     """0 when every rule held, 1 when one was broken: then the schedule is in `folder`, short and whole.
 
-    Errors: `BadSchedule` for impossible steps, minutes, a schedule beside minutes, or a file that is no schedule of this version.
+    Errors: `BadSchedule` for impossible steps or minutes, a schedule beside minutes, and a file that is no
+    schedule of this version.
     """
     console = Console(highlight=False, soft_wrap=True, emoji=False)
     try:
