@@ -55,7 +55,7 @@ def test_a_seed_says_it_all_whatever_python_hashes() -> None:
     """Texts hash differently in every process: what is done in the order of a set would be another run."""
     program = (
         "from kairos.dst.run import undergo; from kairos.dst.schedule import draw; "
-        "print([tuple(line) for seed in (6, 8) for line in undergo(draw(seed, 1_000)).trace])"
+        "print([tuple(line) for seed in (7, 12) for line in undergo(draw(seed, 1_000)).trace])"
     )
     told = [
         subprocess.run(
