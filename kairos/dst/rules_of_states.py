@@ -59,15 +59,13 @@ class PositionsTrue:
     def __init__(self, witness: Witness) -> None:
         self._witness = witness
         self._checked = [-1] * PARTITIONS
-        self._seen: tuple[dict[bytes, bytes], dict[bytes, bytes]] = ({}, {})
 
     def __call__(self) -> None:
         """Look at what has changed. Errors: `Broken`."""
         witness = self._witness
-        marks, places = witness.hash(WATERMARKS_KEY), witness.hash(POSITIONS)
-        if (marks, places) == self._seen:
+        if not witness.touched(WATERMARKS_KEY, POSITIONS):
             return
-        self._seen = dict(marks), dict(places)
+        marks, places = witness.hash(WATERMARKS_KEY), witness.hash(POSITIONS)
         for partition in range(PARTITIONS):
             field = b"%d" % partition
             claimed = int(places.get(field, b"-1"))

@@ -45,14 +45,12 @@ class JournalTrue:
     def __init__(self, witness: Witness) -> None:
         self._witness = witness
         self._checked: dict[bytes, int] = {}
-        self._seen: dict[bytes, bytes] = {}
 
     def __call__(self) -> None:
         """Look at what has changed. Errors: `Broken`."""
-        journal = self._witness.hash(JOURNAL)
-        if journal == self._seen:
+        if not self._witness.touched(JOURNAL):
             return
-        self._seen = dict(journal)
+        journal = self._witness.hash(JOURNAL)
         for name, value in journal.items():
             if not name.startswith(b"read:"):
                 continue

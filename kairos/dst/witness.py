@@ -78,6 +78,10 @@ class Witness:
         """The position of each tick, by its time (ms)."""
         return self._ticks[partition]
 
+    def touched(self, *keys: str) -> bool:
+        """Whether something may have been written to one of these keys of Redis since the last look."""
+        return any(key.encode() in self.world.redis.keys.touched for key in keys)
+
     def hash(self, key: str) -> Mapping[bytes, bytes]:
         """A hash of Redis."""
         found: Mapping[bytes, bytes] | None = self.world.redis.keys.held(key.encode(), dict)
