@@ -30,15 +30,17 @@ MOST_CUSTOMERS, MOST_DAYS, MOST_CUSTOMER_DAYS = 1_000_000, 3_660, 20_000_000
 NEEDED = ("opened", "looked", "shown", "bought", "messages_off", "signed_in")
 
 ARMS: Final = {
-    "oracle": "the oracle, which knows the truth",
-    "ours": "Kairos as it stands",
-    "nightly": "LightGBM, trained every night",
+    "oracle": "oracle",
+    "ours": "Kairos",
+    "nightly": "LightGBM nightly",
     "linucb": "LinUCB",
-    "thompson": "Beta Thompson, an arm an offer",
+    "thompson": "Beta Thompson",
     "popularity": "popularity",
     "random": "random",
-    "silence": "saying nothing",
+    "silence": "silence",
 }
+"""What each is called, wherever people read of it."""
+
 _MAKERS: Mapping[str, Callable[[Knowledge, Catalogue, int], Policy]] = {
     "ours": Ours,
     "nightly": Nightly,

@@ -47,6 +47,11 @@ def delayed(
     weights = draws(len(first), REPLICATES, seed=1)
     weeks = (setting.days - half) / 7
     told: dict[str, Any] = {}
+    by_seed = {
+        name: [float(run.gain[:, half:].sum() / len(run.gain) / weeks) for run in some]
+        for name, some in runs.items()
+    }
+    at_once = next(iter(by_seed.values()))
     for name, mine in sums.items():
         ones = np.full(len(mine), weeks)
         told[name] = {
@@ -55,8 +60,12 @@ def delayed(
             "gain_ci": interval(ratio(mine, ones, weights)),
             "share": float(mine.sum() / first.sum()) if first.sum() > 0 else None,
             "share_ci": interval(ratio(mine, first, weights)),
-            "by_seed": [float(run.gain[:, half:].sum() / len(run.gain) / weeks) for run in runs[name]],
+            "by_seed": by_seed[name],
+            "share_by_seed": [
+                late / soon if soon > 0 else None for late, soon in zip(by_seed[name], at_once, strict=True)
+            ],
             "by_need": _by_need(runs[name], half, len(first) * weeks),
+            "by_need_by_seed": [_by_need([run], half, len(run.gain) * weeks) for run in runs[name]],
         }
     return {"from_day": half, "pace": setting.effects.pace, "delays": told}
 
@@ -73,7 +82,7 @@ def about(setting: Setting, seeds: Sequence[int]) -> dict[str, Any]:
         "needs": [
             {
                 "name": k.name,
-                "half_life_h": k.half_life / HOUR,
+                "half_life_h": k.half_life * setting.effects.pace / HOUR,
                 "share": k.share,
                 "price": k.price,
                 "margin": MARGIN,
@@ -142,15 +151,16 @@ def _newcomers(setting: Setting, lived: Mapping[str, Sequence[Lived]]) -> list[d
         for arm, runs in lived.items():
             called = np.sum([run.called for run in runs], axis=0)
             heeded = np.sum([run.heeded for run in runs], axis=0)
-            arms[arm] = cold_start(called, heeded, kinds[offer], day)
-        told.append({"offer": offer, "from_day": day, "arms": arms})
+            arms[arm] = {"name": ARMS[arm], **cold_start(called, heeded, kinds[offer], day)}
+        told.append({"offer": offer, "from_day": day, "watched": setting.days - day, "arms": arms})
     return told
 
 
 def cold_start(called: Floats, heeded: Floats, kind: int, day: int) -> dict[str, Any]:
     """How often the newcomer was made where it was truly best, against how often old offers were.
 
-    `days` is after how many days, over `WINDOW` days, half of the old offers' rate was reached; None: never.
+    `days` is after how many days, over `WINDOW` days, half of the old offers' rate was reached; None: not
+    within the days that are left.
     """
     old = np.arange(len(called)) != kind
     usual = _part(heeded[old, day:].sum(), called[old, day:].sum())

@@ -4,11 +4,13 @@ import time
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from experiments.world.effects import Effects, Impossible
+from experiments.world.needs import HOUR
 from kairos.page import page
 from kairos.settings import Settings
 from kairos.simulate import arms
@@ -16,6 +18,7 @@ from kairos.simulate import report as reports
 from kairos.simulate.arms import ARMS, Lived, Setting
 from kairos.simulate.effects_drawn import drawings
 from kairos.simulate.pictures import png, price_of_delay
+from kairos.simulate.tables import lasts
 from kairos.simulate.trial import SLOW, about, compare, delayed
 
 MOST_SEEDS = 100
@@ -51,7 +54,7 @@ class Watch:
             TextColumn("day {task.completed}"),
             TimeRemainingColumn(),
         )
-        words = f"{arm}, seed {seed}, {delay / 1000:g} s late"
+        words = f"{ARMS[arm]}, seed {seed}, {lasts(delay / HOUR)} late"
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task(words, total=setting.days)
             lived = arms.live(setting, arm, seed, delay, lambda day: progress.update(task, completed=day))
@@ -59,7 +62,7 @@ class Watch:
         self.speeds.setdefault(arm, []).append(speed)
         gain = lived.gain.sum() / setting.customers / setting.days * 7
         console.print(
-            f"  {words}: {gain:6.2f} EUR a customer and week, "
+            f"  {words}: {gain:6.2f} EUR a week a customer, "
             f"{speed:,.0f} customer-days a second of a core ({time.perf_counter() - began:.1f} s)",
             soft_wrap=True,
         )
@@ -72,7 +75,7 @@ def run(settings: Settings, args: Namespace) -> int:
     """
     console = page()
     _refuse(args)
-    effects = Effects().changed(_given(args.set))
+    effects = _given(args.set)
     setting = Setting.of(args.playbook, args.customers, args.days, effects)
     slow = replace(setting, effects=replace(effects, pace=effects.pace * SLOW))
     _make(args.folder, *filter(None, [args.pictures]))
@@ -93,12 +96,13 @@ def run(settings: Settings, args: Namespace) -> int:
     console.print(f"the same where needs last {SLOW:g} times as long")
     report["delay_slow"] = delayed(slow, seeds, watch.live)
     report["digest"] = reports.digest(report)
+    report["command"] = _command(args)
     report["speed"] = {arm: [round(each) for each in some] for arm, some in watch.speeds.items()}
     as_json, as_page = reports.write(report, args.folder)
     if args.pictures:
         figures = {
             **drawings(effects),
-            "price-of-delay": price_of_delay(report["delay"], report["delay_slow"]),
+            "price-of-delay": price_of_delay(report["delay"], report["delay_slow"], report["needs"]),
         }
         for name, figure in figures.items():
             (args.pictures / f"{name}.png").write_bytes(png(figure))
@@ -132,8 +136,16 @@ def _make(*folders: Path) -> None:
             ) from None
 
 
-def _given(pairs: list[str]) -> dict[str, float]:
-    """What `--set name=number` says. Errors: `Impossible`."""
+def _command(args: Namespace) -> str:
+    """What makes the same report again."""
+    words = [f"--customers {args.customers} --days {args.days} --seed {args.seed} --seeds {args.seeds}"]
+    if args.playbook != Path("playbooks/world"):
+        words.append(f"--playbook {quote(str(args.playbook))}")
+    return " ".join(["python -m kairos simulate", *words, *(f"--set {quote(pair)}" for pair in args.set)])
+
+
+def _given(pairs: list[str]) -> Effects:
+    """The effects as `--set name=number` has them. Errors: `Impossible` says every fault at once."""
     given, faults = {}, []
     for pair in pairs:
         name, _, text = pair.partition("=")
@@ -141,6 +153,10 @@ def _given(pairs: list[str]) -> dict[str, float]:
             given[name.strip()] = float(text)
         except ValueError:
             faults.append(f"--set {pair}: expected an effect and a number, such as opt_out=0.05")
+    try:
+        effects = Effects().changed(given)
+    except Impossible as refusal:
+        faults.append(str(refusal))
     if faults:
         raise Impossible("\n".join(faults))
-    return given
+    return effects

@@ -1,9 +1,11 @@
 """`python -m kairos simulate`: one seed, one report; impossible worlds are refused with the reason."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from kairos.simulate.report import digest
 from kairos.simulate.trial import DELAYS, cold_start, compare, delayed
 from models.decision import decide
 from models.record import pack, rerun, unpack
+from models.scorers.lightgbm_ranker import LightGBMRanker
 
 WORLD = Path("playbooks/world")
 
@@ -52,6 +55,29 @@ def test_the_same_seed_gives_the_same_report_whatever_python_hashes(tmp_path: Pa
     assert set(here["arms"]) == set(ARMS)
     assert list(here["delay"]["delays"]) == list(DELAYS)
     assert (tmp_path / "there" / "report.html").read_text().count("<svg") >= 4
+
+
+def learned() -> str:
+    """What ours comes to where it trains LightGBM, and the model itself, as one digest."""
+    many = {"needs": 14.0, "browsing": 2.0, "impulse": 0.1, "appeal": 0.9}
+    setting = Setting.of(WORLD, 24, 8, Effects().changed(many))
+    town, knowledge = Town(1, 24, 8, setting.effects, setting.listens, 1_000), Knowledge(setting.plan, 1_000)
+    ours = Ours(knowledge, setting.catalogue, 1)
+    for _ in Run(town, knowledge, ours, dict(setting.deals)).steps():
+        pass
+    model = ours.blends["card"].batch
+    assert isinstance(model, LightGBMRanker), "ours was to train at least once"
+    text = model.booster.model_to_string()
+    assert re.search(r"num_leaves=([2-9])", text), "a tree that asks nothing knows nothing"
+    return blake2b(town.tally.gain.tobytes() + text.encode(), digest_size=8).hexdigest()
+
+
+def test_what_is_trained_is_the_same_whatever_python_hashes() -> None:
+    command = [sys.executable, "-c", f"from {__name__} import learned; print(learned())"]
+    hashed = {**os.environ, "PYTHONHASHSEED": "12345"}
+    with subprocess.Popen(command, env=hashed, stdout=subprocess.PIPE, text=True) as there:
+        here = learned()
+        assert there.communicate()[0].strip() == here
 
 
 @pytest.mark.parametrize(
