@@ -1,7 +1,7 @@
 """The report's plots: what each arm captures, how it learns, and what delay costs."""
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import matplotlib as mpl
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from kairos.simulate.tables import lasts
+from kairos.simulate.tables import SCALES, scale, span
 
 COLOURS: Final = {
     "oracle": "#3d4657",
@@ -27,13 +27,7 @@ COLOURS: Final = {
     "random": "#c3c9d5",
     "silence": "#e3e6ec",
 }
-SCALES: Final = (
-    ("#c0392b", ("lunch", "ride", "bike")),
-    ("#d9822b", ("cinema", "groceries")),
-    ("#2c9c69", ("shoes", "gadget", "travel")),
-)
-"""Needs that last about equally long."""
-
+_OF_SCALES: Final = ("#c0392b", "#d9822b", "#2c9c69")
 SMOOTH: Final = 3
 """Days over which curves are smoothed."""
 
@@ -45,10 +39,10 @@ def price_of_delay(
     longer.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.9), width_ratios=(1.15, 1))
-    lives, times = {each["name"]: each["half_life_h"] for each in needs}, slow["pace"] / delay["pace"]
+    every, times = [each["half_life_h"] for each in needs], slow["pace"] / delay["pace"]
     lines = (
-        (delay, "#1b5e9e", "o", f"needs with half-lives of {_span(lives.values(), 1.0)}"),
-        (slow, "#8d99ae", "s", f"{times:g} times as long: {_span(lives.values(), times)}"),
+        (delay, "#1b5e9e", "o", f"needs with half-lives of {span(every)}"),
+        (slow, "#8d99ae", "s", f"{times:g} times as long: {span(times * each for each in every)}"),
     )
     for shift, (told, colour, marker, label) in enumerate(lines):
         _shares(left, told["delays"], colour, marker, label, 0.12 * shift)
@@ -58,8 +52,8 @@ def price_of_delay(
     left.set_title("captured, of what is captured 1 s late", fontsize=10)
     left.legend(frameon=False, fontsize=9, loc="lower left")
     names = list(delay["delays"])
-    for colour, some in SCALES:
-        label = f"{_span([lives[need] for need in some], 1.0)} ({', '.join(some)})"
+    for colour, some in zip(_OF_SCALES, SCALES, strict=True):
+        label = scale(needs, some)
         values = [sum(delay["delays"][name]["by_need"][need] for need in some) for name in names]
         right.plot(range(len(names)), values, marker="o", ms=5, lw=2, color=colour, label=label)
         _dots(right, [
@@ -77,12 +71,6 @@ def price_of_delay(
 
 
 _DOTS: Final = "; small dots: one town each"
-
-
-def _span(hours: Iterable[float], times: float) -> str:
-    """From the shortest to the longest time."""
-    known = [each * times for each in hours]
-    return f"{lasts(min(known))} to {lasts(max(known))}"
 
 
 def _towns(told: Mapping[str, Any]) -> Sequence[float]:

@@ -44,6 +44,7 @@ LATE: Final = (
     "the models have learned; outcomes and links of ids are known as late as everything else. Bars: 95 % "
     "over customers, paired; small dots: one town (seed) each."
 )
+SOURCES: Final = "What each captures, by the half-life of the need (and as a share of all it captures):"
 CONTACTS: Final = "A week a customer; who switched messages off is of all customers, over the whole run."
 
 _PAGE = Template("""<!doctype html>
@@ -63,7 +64,7 @@ tbody tr:nth-child(odd) { background: #f8f9fc } svg { width: 100%; height: auto 
 <p class="lead">$town <code>$command</code></p>
 <p class="note">$honest</p><p>$intervals</p>
 <h2>The price of delay</h2>$delay<p>$late</p>$delays
-<h2>What each captures</h2>$captured$arms<p>$oracle $purchases</p>
+<h2>What each captures</h2>$captured$arms<p>$oracle $purchases</p><p>$of</p>$sources
 <h2>Day by day</h2>$learning
 <h2>An offer that is new</h2>$cold
 <h2>Contacts, and too many of them</h2>$contacts<p>$said</p>$spoken
@@ -107,6 +108,8 @@ def page(report: Mapping[str, Any]) -> str:
         delays=_html(tables.delays(report)),
         captured=drawn["captured"],
         arms=_html(tables.arms(report["arms"])),
+        of=html.escape(SOURCES),
+        sources=_html(tables.sources(report)),
         learning=drawn["learning"],
         contacts=drawn["contacts"],
         said=html.escape(CONTACTS),
@@ -121,7 +124,8 @@ def show(report: Mapping[str, Any], console: Console) -> None:
     console.rule("[bold]what came of it")
     console.print(lead(report))
     console.print(town(report))
-    for table in (tables.arms(report["arms"]), tables.contacts(report["arms"]), tables.delays(report)):
+    arms = report["arms"]
+    for table in (tables.arms(arms), tables.sources(report), tables.contacts(arms), tables.delays(report)):
         console.print()
         console.print(_text(table))
     for each in report["newcomers"]:

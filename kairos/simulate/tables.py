@@ -1,10 +1,14 @@
 """The report's tables: the same rows for people at a terminal and for the page."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 NOBODY = ("oracle", "silence")
 """Arms that learn nothing, so nothing is new to them."""
+
+
+SCALES: Final = (("lunch", "ride", "bike"), ("cinema", "groceries"), ("shoes", "gadget", "travel"))
+"""Needs that last about equally long."""
 
 
 class Told(NamedTuple):
@@ -28,6 +32,24 @@ def arms(told: Mapping[str, Any]) -> Told:
                 money(arm.get("booked"), arm.get("booked_ci")),
             ]
             for arm in told.values()
+        ],
+    )
+
+
+def sources(report: Mapping[str, Any]) -> Told:
+    """From which needs it comes what each arm captures."""
+    return Told(
+        ("", *(scale(report["needs"], some) for some in SCALES)),
+        [
+            [
+                arm["name"],
+                *(
+                    f"{gain:.2f} ({percent(gain / arm['gain'] if arm['gain'] > 0 else None)})"
+                    for gain in (sum(arm["by_need"][need] for need in some) for some in SCALES)
+                ),
+            ]
+            for name, arm in report["arms"].items()
+            if name != "silence"
         ],
     )
 
@@ -110,6 +132,21 @@ def lasts(hours: float) -> str:
         if hours >= least:
             return f"{hours / unit:.3g} {words}"
     return f"{3_600 * hours:.3g} s"
+
+
+def span(hours: Iterable[float]) -> str:
+    """From the shortest to the longest time.
+
+    >>> span([3.0, 1.0, 96.0])
+    '1 h to 4 days'
+    """
+    known = list(hours)
+    return f"{lasts(min(known))} to {lasts(max(known))}"
+
+
+def scale(needs: Sequence[Mapping[str, Any]], some: Sequence[str]) -> str:
+    """What needs are called that last about equally long, as long as they do in this town."""
+    return f"{span(each['half_life_h'] for each in needs if each['name'] in some)} ({', '.join(some)})"
 
 
 def money(amount: float | None, pair: Sequence[float] | None) -> str:

@@ -21,7 +21,7 @@ from kairos.simulate.pictures import png, price_of_delay
 from kairos.simulate.tables import lasts
 from kairos.simulate.trial import SLOW, about, compare, delayed
 
-MOST_SEEDS = 100
+SEEDS, MOST_SEEDS = 2, 100
 MOST_SEED = 2**63 - 1 - MOST_SEEDS
 
 
@@ -60,7 +60,7 @@ class Watch:
             lived = arms.live(setting, arm, seed, delay, lambda day: progress.update(task, completed=day))
         speed = setting.customers * setting.days / max(lived.seconds, 1e-9)
         self.speeds.setdefault(arm, []).append(speed)
-        gain = lived.gain.sum() / setting.customers / setting.days * 7
+        gain = lived.tally.gain.sum() / setting.customers / setting.days * 7
         console.print(
             f"  {words}: {gain:6.2f} EUR a week a customer, "
             f"{speed:,.0f} customer-days a second of a core ({time.perf_counter() - began:.1f} s)",
@@ -84,7 +84,7 @@ def run(settings: Settings, args: Namespace) -> int:
 
         over_the_stack(settings, args, setting, console)
         return 0
-    seeds = [args.seed + n for n in range(args.seeds)]
+    seeds = [args.seed + n for n in range(_seeds(args))]
     watch = Watch(console)
     console.print(
         f"{args.customers:,} customers, {args.days} days, seeds {seeds[0]} to {seeds[-1]}: {len(ARMS)} arms"
@@ -112,17 +112,26 @@ def run(settings: Settings, args: Namespace) -> int:
 
 
 def _refuse(args: Namespace) -> None:
-    """Errors: `Impossible` for what cannot be run, whatever the world."""
-    if not 1 <= args.seeds <= MOST_SEEDS:
-        raise Impossible(f"--seeds: expected 1 to {MOST_SEEDS}, found {args.seeds}; ask for fewer")
+    """Errors: `Impossible` for what cannot be run, whatever the world, every fault at once."""
+    faults = []
+    if args.seeds is not None and not 1 <= args.seeds <= MOST_SEEDS:
+        faults.append(f"--seeds: expected 1 to {MOST_SEEDS}, found {args.seeds}")
     if not 0 <= args.seed <= MOST_SEED:
-        raise Impossible(f"--seed: expected 0 to {MOST_SEED:,}, found {args.seed}")
+        faults.append(f"--seed: expected 0 to {MOST_SEED:,}, found {args.seed}")
     if args.speed is not None and not args.over_the_stack:
-        raise Impossible("--speed: expected --over-the-stack beside it, found neither bus nor clock to pace")
-    if args.speed is not None and not args.speed > 0:
-        raise Impossible(
+        faults.append("--speed: expected --over-the-stack beside it, found neither bus nor clock to pace")
+    elif args.speed is not None and not args.speed > 0:
+        faults.append(
             f"--speed: expected a number above 0, found {args.speed:g}; left out: as fast as it goes"
         )
+    if args.over_the_stack:
+        faults += [
+            f"--{name}: expected it without --over-the-stack, which is one town and no report"
+            for name in ("seeds", "pictures")
+            if getattr(args, name) is not None
+        ]
+    if faults:
+        raise Impossible("\n".join(faults))
 
 
 def _make(*folders: Path) -> None:
@@ -136,9 +145,13 @@ def _make(*folders: Path) -> None:
             ) from None
 
 
+def _seeds(args: Namespace) -> int:
+    return SEEDS if args.seeds is None else int(args.seeds)
+
+
 def _command(args: Namespace) -> str:
     """What makes the same report again."""
-    words = [f"--customers {args.customers} --days {args.days} --seed {args.seed} --seeds {args.seeds}"]
+    words = [f"--customers {args.customers} --days {args.days} --seed {args.seed} --seeds {_seeds(args)}"]
     if args.playbook != Path("playbooks/world"):
         words.append(f"--playbook {quote(str(args.playbook))}")
     return " ".join(["python -m kairos simulate", *words, *(f"--set {quote(pair)}" for pair in args.set)])

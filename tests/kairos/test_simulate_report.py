@@ -85,7 +85,14 @@ def test_what_was_watched_for_a_while_did_not_never_happen() -> None:
     assert told.endswith("Kairos not within 4 days, random 3.")
 
 
+def test_what_is_captured_is_all_of_some_need(told: dict[str, Any]) -> None:
+    for row in tables.sources(told).rows:
+        (arm,) = (arm for arm in told["arms"].values() if arm["name"] == row[0])
+        assert sum(float(cell.split()[0]) for cell in row[1:]) == pytest.approx(arm["gain"], abs=0.016)
+
+
 def test_no_two_columns_are_called_the_same(told: dict[str, Any]) -> None:
-    for table in (tables.arms(told["arms"]), tables.contacts(told["arms"]), tables.delays(told)):
+    arms = told["arms"]
+    for table in (tables.arms(arms), tables.contacts(arms), tables.sources(told), tables.delays(told)):
         assert len(set(table.head)) == len(table.head)
         assert {len(row) for row in table.rows} == {len(table.head)}
