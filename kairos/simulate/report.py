@@ -26,8 +26,8 @@ HONEST: Final = (
 )
 INTERVALS: Final = (
     "Intervals are 95 % over customers, who are drawn again (bootstrap), paired where two runs of the same "
-    "people are compared. They hold that other people might live here. They do not hold that models learn "
-    "a little differently in each run: how far towns are apart, the seeds show."
+    "people are compared. They hold that other people might have lived here. They do not hold that models "
+    "learn a little differently in each run: that is seen in how far towns (seeds) are apart."
 )
 ORACLE: Final = (
     "The oracle knows every need and mood, looks one moment ahead, and keeps the same rules; nobody who "

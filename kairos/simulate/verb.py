@@ -16,8 +16,9 @@ from kairos.settings import Settings
 from kairos.simulate import arms
 from kairos.simulate import report as reports
 from kairos.simulate.arms import ARMS, Lived, Setting
+from kairos.simulate.delay_drawn import price_of_delay
 from kairos.simulate.effects_drawn import drawings
-from kairos.simulate.pictures import png, price_of_delay
+from kairos.simulate.pictures import png
 from kairos.simulate.tables import lasts
 from kairos.simulate.trial import SLOW, about, compare, delayed
 

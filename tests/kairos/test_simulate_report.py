@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 
 from kairos.__main__ import main
 from kairos.simulate import tables
-from kairos.simulate.pictures import contacts, price_of_delay
+from kairos.simulate.delay_drawn import price_of_delay
+from kairos.simulate.pictures import contacts
 from kairos.simulate.report import digest, page
 
 
