@@ -337,7 +337,7 @@ def _add_simulation(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--seed", type=int, default=1, metavar="S", help="the same seed, the same town (default 1)"
     )
-    sub.add_argument("--seeds", type=int, default=2, metavar="K", help="so many from S on (default 2)")
+    sub.add_argument("--seeds", type=int, metavar="K", help="so many from S on (default 2)")
     sub.add_argument(
         "--set", action="append", default=[], metavar="EFFECT=X", help="another world (docs/world.md)"
     )

@@ -62,8 +62,7 @@ def needs_of(
 def _rates(people: People, effects: Effects, start: int, days: int) -> Floats:
     """Expected needs of each person, kind and day: tastes that drift, weekends, seasons."""
     day = np.arange(days)
-    drifted = people.moves[:, :, None] * effects.drift * np.sqrt(day / 28)
-    tastes = people.taste[:, :, None] * np.exp(drifted - (effects.drift**2 * day / 28) / 2)
+    tastes = people.taste[:, :, None] * drifted(people.moves[:, :, None], effects.drift, day)
     number = start // DAY + day
     weekend = (number + 3) % 7 >= 5  # the epoch's first day was a Thursday
     week = 1 + effects.weekend * np.array([k.weekend for k in KINDS])[:, None] * np.where(weekend, 1.0, -0.4)
@@ -73,6 +72,12 @@ def _rates(people: People, effects: Effects, start: int, days: int) -> Floats:
     rates: Floats = effects.needs / 7 * share * week * season * tastes
     rates[people.bot] = 0.0
     return rates
+
+
+def drifted(moves: Floats, drift: float, day: Ints) -> Floats:
+    """What tastes are multiplied with by a day; 1 in the mean over people, as moves are standard normal."""
+    times: Floats = np.exp(moves * drift * np.sqrt(day / 28) - (drift**2 * day / 28) / 2)
+    return times
 
 
 def _hours(kind: Ints, rng: np.random.Generator) -> Floats:

@@ -10,8 +10,8 @@ from itertools import groupby
 from typing import NamedTuple
 
 from events.envelope import Event
-from events.identity import mint
 from experiments.world.happening import Happened, Moment
+from experiments.world.intake import Intake, Resolved
 from features.attributes import Held, nothing_held
 from features.batch import batch_of
 from features.fold import FoldedParts, empty, fold_parts
@@ -26,17 +26,19 @@ from models.eligibility import Eligibility, Indices, eligible
 from models.scorer import Floats
 
 PARTITION = 0
-UNIT = 10_000
-"""Amounts are whole ten-thousandths from intake on."""
 
 
 @dataclass(slots=True)
 class Profile:
-    """A customer as Kairos knows one: the parts of the state, and the events that are not in it yet."""
+    """A customer as Kairos knows one: the parts of the state, and the events that are not in it yet.
+
+    `heard` is the number of what was first heard of them: who is woken at once comes in this order.
+    """
 
     customer: str
     recent: bytes
     settled: bytes = b""
+    heard: int = 0
     known: bool = False
     due: int = NEVER
     device: str = ""
@@ -51,35 +53,6 @@ class Profile:
         state = State.__new__(State)
         state.become(self.recent, self.settled)
         return state
-
-
-class Links:
-    """Which customer each id is, as `events.identity.Identities` has it: first come, and for good.
-
-    >>> links = Links()
-    >>> guest = links.customer("device", "d1")
-    >>> links.link([("device", "d1"), ("account", "a1")]), links.customer("account", "a1") == guest
-    (True, True)
-    >>> links.customer("device", "d2") == guest, links.link([("account", "a1"), ("device", "d2")])
-    (False, False)
-    """
-
-    def __init__(self) -> None:
-        self._owner: dict[tuple[str, str], str] = {}
-
-    def customer(self, kind: str, value: str) -> str:
-        """Whose an id is; a new one becomes a customer of its own."""
-        return self._owner.setdefault((kind, value), mint(kind, value))
-
-    def link(self, ids: Sequence[tuple[str, str]]) -> bool:
-        """Say that ids are one customer; False when they are different ones already, who then stay so."""
-        ids = sorted(ids)
-        owners = {self._owner[each] for each in ids if each in self._owner}
-        if len(owners) > 1:
-            return False
-        (owner,) = owners or {mint(*ids[0])}
-        self._owner.update((each, owner) for each in ids)
-        return True
 
 
 class Situation(NamedTuple):
@@ -98,42 +71,44 @@ class Knowledge:
 
     def __init__(self, plan: Plan, delay: int) -> None:
         self._plan, self.delay = plan, delay
-        self._links = Links()
+        self._intake = Intake(delay)
         self._empty = empty(plan).recent
         self._held: Held = nothing_held(plan.playbook.attributes)
         self._profiles: dict[str, Profile] = {}
         self._positions = 0
-        self.conflicts = 0
+
+    @property
+    def conflicts(self) -> int:
+        """Links between customers who were two already, of those that are known."""
+        return self._intake.conflicts
 
     def take(self, happened: Iterable[Happened]) -> None:
-        """Hear what happened: nothing is folded before it can be known."""
-        for each in happened:
-            if each.device is not None and each.account is not None:
-                self.conflicts += not self._links.link([("device", each.device), ("account", each.account)])
-                continue
-            kind, value = ("device", each.device) if each.device is not None else ("account", each.account)
-            profile = self.profile(kind, str(value))
-            fields = {
-                name: round(value * UNIT) if type(value) is float else value
-                for name, value in each.fields.items()
-            }
-            profile.waiting.append(Event(each.type, each.id, each.at, profile.customer, fields))
-
-    def profile(self, kind: str, value: str) -> Profile:
-        """The customer behind an id."""
-        customer = self._links.customer(kind, value)
-        found = self._profiles.get(customer)
-        if found is None:
-            found = self._profiles[customer] = Profile(customer, self._empty)
-        return found
+        """Hear what happened: nothing of it is looked into before it can be known."""
+        self._intake.take(happened)
 
     def of(self, moments: Sequence[Moment]) -> list[Profile]:
-        """The customers behind the devices of moments; who has them in hand is remembered for messages."""
+        """The customers behind the devices of moments; who has them in hand is remembered for messages.
+
+        A device that nobody is known to have is the customer it would become: nothing is known of them.
+        """
         found = []
         for moment in moments:
-            profile = self.profile("device", moment.device)
+            self._note(self._intake.known(("device", moment.device), moment.at))
+            customer = self._intake.links.lookup("device", moment.device)
+            profile = self._profile(customer, self._intake.told)
             profile.device, profile.person = moment.device, moment.person
             found.append(profile)
+        return found
+
+    def _note(self, news: Iterable[Resolved]) -> None:
+        """Leave what is known now to the next fold of its customer."""
+        for event, number in news:
+            self._profile(event.customer, number).waiting.append(event)
+
+    def _profile(self, customer: str, number: int) -> Profile:
+        found = self._profiles.get(customer)
+        if found is None:
+            found = self._profiles[customer] = Profile(customer, self._empty, heard=number)
         return found
 
     def fold(self, profiles: Sequence[Profile], instants: Sequence[int]) -> list[list[Fired]]:
@@ -182,9 +157,11 @@ class Knowledge:
     def wake(self, at: int) -> list[tuple[Profile, Fired]]:
         """What time alone has fired by now: waits that were over `delay` ago."""
         watermark = at - self.delay
+        self._note(self._intake.every(at))
         due = [profile for profile in self._profiles.values() if profile.due <= watermark]
         if not due:
             return []
+        due.sort(key=_heard)
         self.fold(due, [at] * len(due))
         due = [profile for profile in due if profile.due <= watermark]
         woken = wake_all(
@@ -237,3 +214,7 @@ def _state(profile: Profile) -> State:
 
 def _time(event: Event) -> int:
     return event.time
+
+
+def _heard(profile: Profile) -> int:
+    return profile.heard

@@ -12,7 +12,7 @@ from events.faults import Fault, PlaybookRefused, did_you_mean
 from experiments.world.baselines import Oracle, Popularity, Random, Silence, Thompson
 from experiments.world.contextual import LinUCB, Nightly
 from experiments.world.effects import Effects, Impossible
-from experiments.world.happening import START
+from experiments.world.happening import START, Tally
 from experiments.world.knowledge import Knowledge
 from experiments.world.live import Run
 from experiments.world.needs import DAY, KINDS, Floats
@@ -30,15 +30,17 @@ MOST_CUSTOMERS, MOST_DAYS, MOST_CUSTOMER_DAYS = 1_000_000, 3_660, 20_000_000
 NEEDED = ("opened", "looked", "shown", "bought", "messages_off", "signed_in")
 
 ARMS: Final = {
-    "oracle": "the oracle, which knows the truth",
-    "ours": "Kairos as it stands",
-    "nightly": "LightGBM, trained every night",
+    "oracle": "oracle",
+    "ours": "Kairos",
+    "nightly": "LightGBM nightly",
     "linucb": "LinUCB",
-    "thompson": "Beta Thompson, an arm an offer",
+    "thompson": "Beta Thompson",
     "popularity": "popularity",
     "random": "random",
-    "silence": "saying nothing",
+    "silence": "silence",
 }
+"""What each is called, wherever people read of it."""
+
 _MAKERS: Mapping[str, Callable[[Knowledge, Catalogue, int], Policy]] = {
     "ours": Ours,
     "nightly": Nightly,
@@ -65,9 +67,10 @@ class Setting:
     def of(cls, folder: Path, customers: int, days: int, effects: Effects) -> Self:
         """Read the playbook. Errors: `PlaybookRefused`, `Impossible`."""
         if not (1 <= customers <= MOST_CUSTOMERS and 1 <= days <= MOST_DAYS):
+            hint = "ask for more" if min(customers, days) < 1 else "ask for fewer"
             raise Impossible(
                 f"simulate: expected 1 to {MOST_CUSTOMERS:,} customers and 1 to {MOST_DAYS:,} days, found "
-                f"{customers:,} customers and {days:,} days; ask for fewer"
+                f"{customers:,} customers and {days:,} days; {hint}"
             )
         if customers * days > MOST_CUSTOMER_DAYS:
             raise Impossible(
@@ -89,28 +92,16 @@ class Setting:
 
 @dataclass(slots=True)
 class Lived:
-    """What an arm came to: `gain` (people, days) EUR over silence, `kinds` (kinds, days) the same by need.
-
-    `best` (days) is what the best contact at each of its moments would have been worth. `called`, `heeded`
-    (kinds, days): moments at which that kind was truly best, and those at which an offer of it was made.
+    """What an arm came to. `called`, `heeded` (kinds, days): moments at which that kind was truly best, and
+    those at which an offer of it was made. `conflicts` are links between two customers, `seconds` of a core.
     """
 
     arm: str
     seed: int
     delay: int
-    gain: Floats
-    kinds: Floats
-    best: Floats
-    margin: Floats
+    tally: Tally
     called: Floats
     heeded: Floats
-    cards: int
-    pushes: int
-    opted_out: int
-    put_off: int
-    taken: int
-    given_away: float
-    events: int
     conflicts: int
     seconds: float
 
@@ -151,12 +142,8 @@ def live(
         if (until - START) // DAY > day:
             day = (until - START) // DAY
             beat(day)
-    t = town.tally
-    return Lived(
-        *(arm, seed, delay, t.gain, t.kinds, t.best, t.margin, called, heeded),
-        *(t.cards, t.pushes, t.opted_out, t.put_off, t.taken, t.given_away, t.events, knowledge.conflicts),
-        time.process_time() - started,
-    )
+    seconds = time.process_time() - started
+    return Lived(arm, seed, delay, town.tally, called, heeded, knowledge.conflicts, seconds)
 
 
 def alone(setting: Setting, seed: int) -> float:

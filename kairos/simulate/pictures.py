@@ -1,4 +1,4 @@
-"""The report's plots: what each arm captures, how it learns, and what delay costs."""
+"""The report's plots: what each arm captures, how it learns, and whom it tires."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,10 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from kairos.simulate.delay_drawn import price_of_delay
 
 COLOURS: Final = {
     "oracle": "#3d4657",
@@ -23,54 +27,8 @@ COLOURS: Final = {
     "random": "#c3c9d5",
     "silence": "#e3e6ec",
 }
-SCALES: Final = {
-    "minutes (lunch, ride, bike)": ("#c0392b", ("lunch", "ride", "bike")),
-    "hours (cinema, groceries)": ("#d9822b", ("cinema", "groceries")),
-    "days (shoes, gadget, travel)": ("#2c9c69", ("shoes", "gadget", "travel")),
-}
 SMOOTH: Final = 3
 """Days over which curves are smoothed."""
-
-
-def price_of_delay(delay: Mapping[str, Any], slow: Mapping[str, Any]) -> Figure:
-    """What ours captures as it sees the world later, where needs last as they do and where they last
-    longer.
-    """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.9), width_ratios=(1.15, 1))
-    lines = (
-        (delay, "#1b5e9e", "o", "needs last minutes, hours and days"),
-        (slow, "#8d99ae", "s", f"the same, {slow['pace'] / delay['pace']:g} times as long"),
-    )
-    for shift, (told, colour, marker, label) in enumerate(lines):
-        _shares(left, told["delays"], colour, marker, label, 0.06 * shift)
-    left.set_ylim(0, max(1.25, left.get_ylim()[1]))
-    left.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
-    left.set_title("captured, of what is captured 1 s late", fontsize=10)
-    left.legend(frameon=False, fontsize=9, loc="lower left")
-    names = list(delay["delays"])
-    for label, (colour, needs) in SCALES.items():
-        values = [sum(delay["delays"][name]["by_need"][need] for need in needs) for name in names]
-        right.plot(range(len(names)), values, marker="o", ms=5, lw=2, color=colour, label=label)
-    right.set_ylim(0, 1.35 * max(right.get_ylim()[1], 0.01))
-    right.set_title("by how long needs last", fontsize=10)
-    right.set_ylabel("EUR a customer and week")
-    right.legend(frameon=False, fontsize=9, loc="upper right")
-    for axes in (left, right):
-        axes.set_xticks(range(len(names)), names)
-        axes.set_xlabel("how late decisions see the world")
-    return figure
-
-
-def _shares(axes: Axes, told: Mapping[str, Any], colour: str, marker: str, label: str, shift: float) -> None:
-    names = list(told)
-    x = np.arange(len(names)) + shift
-    shares = [told[name]["share"] or 0.0 for name in names]
-    for place, name in zip(x, names, strict=True):
-        if told[name]["share_ci"]:
-            axes.plot(
-                [place, place], told[name]["share_ci"], color=colour, lw=5, alpha=0.3, solid_capstyle="round"
-            )
-    axes.plot(x, shares, color=colour, marker=marker, ms=6, lw=2, label=label)
 
 
 def captured(arms: Mapping[str, Any]) -> Figure:
@@ -83,7 +41,7 @@ def captured(arms: Mapping[str, Any]) -> Figure:
         axes.plot([arms[name]["gain"]], [n], "o", color=COLOURS[name], ms=8)
     axes.axvline(0, color="#ddd", zorder=0)
     axes.set_yticks(range(len(names)), [arms[name]["name"] for name in names])
-    axes.set_xlabel("EUR of margin a customer and week over saying nothing, 95 % interval over customers")
+    axes.set_xlabel("EUR of margin a week a customer over saying nothing, 95 % interval over customers")
     return figure
 
 
@@ -103,7 +61,7 @@ def learning(arms: Mapping[str, Any]) -> Figure:
             )
     axes.axhline(0, color="#ddd", zorder=0)
     axes.set_xlabel("day")
-    axes.set_ylabel(f"EUR a customer and week,\nover {SMOOTH} days")
+    axes.set_ylabel(f"EUR a week a customer,\nover {SMOOTH} days")
     _legend_above(axes, 3)
     return figure
 
@@ -114,13 +72,21 @@ def cold_start(newcomer: Mapping[str, Any]) -> Figure:
     for name, told in newcomer["arms"].items():
         if name not in ("oracle", "silence"):
             rates = [np.nan if rate is None else 100 * rate for rate in told["new"]]
-            axes.plot(rates, color=COLOURS[name], lw=2.4 if name == "ours" else 1.4, label=name)
+            axes.plot(
+                rates,
+                color=COLOURS[name],
+                lw=2.4 if name == "ours" else 1.4,
+                marker="o",
+                ms=3,
+                label=told["name"],
+            )
             if told["old"] is not None:
                 axes.axhline(100 * told["old"], color=COLOURS[name], lw=0.8, ls=":")
     axes.set_xlabel(
         "days since the offer appeared (dotted: how often old offers are made where they are best)"
     )
     axes.set_ylabel("% of moments")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _legend_above(axes, 6)
     return figure
 
@@ -130,19 +96,34 @@ def contacts(arms: Mapping[str, Any]) -> Figure:
     figure, panels = plt.subplots(1, 3, figsize=(10, 2.9), sharey=True)
     names = [name for name in reversed(list(arms)) if name != "silence"]
     shown = (
-        ("cards and messages a customer and week", ("cards", "messages"), 1.0),
+        ("cards and messages a week a customer", ("cards", "messages"), 1.0),
         ("messages switched off, % of customers", ("opted_out",), 100.0),
-        ("given away as discounts, EUR a customer and week", ("given_away",), 1.0),
+        ("given away as discounts, EUR a week a customer", ("given_away",), 1.0),
     )
     for axes, (words, parts, unit) in zip(panels, shown, strict=True):
         for n, name in enumerate(names):
             left = 0.0
-            for alpha, part in zip((1.0, 0.5), parts, strict=False):
+            for alpha, part in zip(_SHADES, parts, strict=False):
                 axes.barh(n, unit * arms[name][part], left=left, color=COLOURS[name], alpha=alpha)
                 left += unit * arms[name][part]
+        axes.set_xlim(0, max(axes.get_xlim()[1], 1.0))
         axes.set_xlabel(words, fontsize=8)
-    panels[0].set_yticks(range(len(names)), names)
+    panels[0].set_yticks(range(len(names)), [arms[name]["name"] for name in names])
+    shades = [Patch(color=COLOURS["oracle"], alpha=alpha) for alpha in _SHADES]
+    panels[0].legend(
+        shades,
+        ("cards", "messages"),
+        frameon=False,
+        fontsize=8,
+        ncols=2,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1),
+    )
     return figure
+
+
+_SHADES: Final = (1.0, 0.5)
+"""Of cards and of messages."""
 
 
 def _legend_above(axes: Axes, columns: int) -> None:
@@ -159,7 +140,8 @@ def svg(figure: Figure) -> str:
     """The figure as part of a page."""
     _tidy(figure)
     target = io.StringIO()
-    figure.savefig(target, format="svg", metadata={"Date": None})
+    with mpl.rc_context({"svg.hashsalt": "kairos"}):  # else its parts have other names each time
+        figure.savefig(target, format="svg", metadata={"Date": None})
     plt.close(figure)
     text = target.getvalue()
     return text[text.index("<svg") :]
@@ -187,6 +169,6 @@ def every(report: Mapping[str, Any]) -> Sequence[tuple[str, Figure]]:
         ("captured", captured(report["arms"])),
         ("learning", learning(report["arms"])),
         ("contacts", contacts(report["arms"])),
-        ("delay", price_of_delay(report["delay"], report["delay_slow"])),
+        ("delay", price_of_delay(report["delay"], report["delay_slow"], report["needs"])),
         *newcomers,
     ]

@@ -3,13 +3,15 @@
 import shutil
 import time
 from argparse import Namespace
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import orjson
 from rich.console import Console
 
 from events import topics
 from events.bus import connect
+from experiments.world.effects import Impossible
 from experiments.world.happening import START
 from experiments.world.live import STEP
 from experiments.world.needs import DAY
@@ -20,14 +22,15 @@ from kairos.simulate.on_stack import OnStack, summary
 from kairos.stack import Stack
 from kairos.up import count
 
+MADE_HERE: Final = "made-by-simulate.txt"
+
 
 def run(settings: Settings, args: Namespace, setting: Setting, console: Console) -> dict[str, Any]:
     """Start a stack of its own below the folder, live there, stop it; what came of it.
 
-    Errors: `StackDown`, `on_stack.NotFolded`.
+    Errors: `StackDown`, `on_stack.NotFolded`, `Impossible` when there is a run folder of somebody else.
     """
-    run_dir = args.folder / "run"
-    shutil.rmtree(run_dir, ignore_errors=True)
+    run_dir = _fresh(args.folder / "run")
     console.print("starting bus, Redis and five processes: intake, behaviour, learner, serve, push")
     chosen = load(playbook=args.playbook, run_dir=run_dir, clock="events", log_level=settings.log_level)
     with Stack(chosen, say=console.print) as stack:
@@ -52,7 +55,7 @@ def run(settings: Settings, args: Namespace, setting: Setting, console: Console)
     path = args.folder / "stack.json"
     path.write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2))
     p50, p99 = told["decision_ms"]["p50"], told["decision_ms"]["p99"]
-    gain = f"{told['gain']:.2f} EUR a customer and week over silence"
+    gain = f"{told['gain']:.2f} EUR a week a customer over silence"
     console.print(
         f"{told['customers']:,} customers for {told['days']} days over the real stack in {told['seconds']:g} "
         f"s:\n{told['events']:,} events, {told['decisions']:,} decisions in {p50:g} ms (p50) and {p99:g} ms "
@@ -62,3 +65,17 @@ def run(settings: Settings, args: Namespace, setting: Setting, console: Console)
         soft_wrap=True,
     )
     return told
+
+
+def _fresh(run_dir: Path) -> Path:
+    """An empty folder for the run; one of an earlier run goes, and nothing else does."""
+    mark = run_dir / MADE_HERE
+    if run_dir.exists() and not mark.exists() and not (run_dir.is_dir() and not any(run_dir.iterdir())):
+        raise Impossible(
+            f"{run_dir}: expected no such folder, or one of an earlier run (with {MADE_HERE} in it), found "
+            "another one, which is left as it is; name another --folder, or move it away"
+        )
+    shutil.rmtree(run_dir, ignore_errors=True)
+    run_dir.mkdir(parents=True)
+    mark.write_text("python -m kairos simulate --over-the-stack made this folder and deletes it again\n")
+    return run_dir

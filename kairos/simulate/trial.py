@@ -23,7 +23,7 @@ Live = Callable[[Setting, str, int, int], Lived]
 
 
 def compare(setting: Setting, arms: Sequence[str], seeds: Sequence[int], live: Live) -> dict[str, Any]:
-    """What each arm captures, EUR a customer and week over silence, with everything that goes with it."""
+    """What each arm captures, EUR a week a customer over silence, with everything that goes with it."""
     lived = {arm: [live(setting, arm, seed, SECOND) for seed in seeds] for arm in arms}
     oracle = lived.get("oracle")
     told = {arm: _arm(setting, runs, oracle, lived.get("silence")) for arm, runs in lived.items()}
@@ -41,12 +41,18 @@ def delayed(
     half = setting.days // 2
     runs = {name: [live(setting, "ours", seed, delay) for seed in seeds] for name, delay in delays.items()}
     sums = {
-        name: np.concatenate([run.gain[:, half:].sum(axis=1) for run in some]) for name, some in runs.items()
+        name: np.concatenate([run.tally.gain[:, half:].sum(axis=1) for run in some])
+        for name, some in runs.items()
     }
     first = next(iter(sums.values()))
     weights = draws(len(first), REPLICATES, seed=1)
     weeks = (setting.days - half) / 7
     told: dict[str, Any] = {}
+    by_seed = {
+        name: [float(run.tally.gain[:, half:].sum() / len(run.tally.gain) / weeks) for run in some]
+        for name, some in runs.items()
+    }
+    at_once = next(iter(by_seed.values()))
     for name, mine in sums.items():
         ones = np.full(len(mine), weeks)
         told[name] = {
@@ -55,8 +61,12 @@ def delayed(
             "gain_ci": interval(ratio(mine, ones, weights)),
             "share": float(mine.sum() / first.sum()) if first.sum() > 0 else None,
             "share_ci": interval(ratio(mine, first, weights)),
-            "by_seed": [float(run.gain[:, half:].sum() / len(run.gain) / weeks) for run in runs[name]],
+            "by_seed": by_seed[name],
+            "share_by_seed": [
+                late / soon if soon > 0 else None for late, soon in zip(by_seed[name], at_once, strict=True)
+            ],
             "by_need": _by_need(runs[name], half, len(first) * weeks),
+            "by_need_by_seed": [_by_need([run], half, len(run.tally.gain) * weeks) for run in runs[name]],
         }
     return {"from_day": half, "pace": setting.effects.pace, "delays": told}
 
@@ -73,7 +83,7 @@ def about(setting: Setting, seeds: Sequence[int]) -> dict[str, Any]:
         "needs": [
             {
                 "name": k.name,
-                "half_life_h": k.half_life / HOUR,
+                "half_life_h": k.half_life * setting.effects.pace / HOUR,
                 "share": k.share,
                 "price": k.price,
                 "margin": MARGIN,
@@ -86,7 +96,7 @@ def about(setting: Setting, seeds: Sequence[int]) -> dict[str, Any]:
 def _arm(
     setting: Setting, runs: Sequence[Lived], oracle: Sequence[Lived] | None, silence: Sequence[Lived] | None
 ) -> dict[str, Any]:
-    gain = np.concatenate([run.gain.sum(axis=1) for run in runs])
+    gain = np.concatenate([run.tally.gain.sum(axis=1) for run in runs])
     weeks = np.full(len(gain), setting.days / 7)
     weights = draws(len(gain), REPLICATES, seed=1)
     people, total = len(gain), float(weeks.sum())
@@ -94,27 +104,27 @@ def _arm(
         "name": ARMS[runs[0].arm],
         "gain": float(gain.sum() / weeks.sum()),
         "gain_ci": interval(ratio(gain, weeks, weights)),
-        "by_seed": [float(run.gain.sum() / len(run.gain) / setting.days * 7) for run in runs],
-        "by_day": (sum(run.gain.sum(axis=0) for run in runs) / people).tolist(),
+        "by_seed": [float(run.tally.gain.sum() / len(run.tally.gain) / setting.days * 7) for run in runs],
+        "by_day": (sum(run.tally.gain.sum(axis=0) for run in runs) / people).tolist(),
         "by_need": _by_need(runs, 0, float(weeks.sum())),
         "regret_a_moment": _regret(runs),
-        "cards": sum(run.cards for run in runs) / total,
-        "messages": sum(run.pushes for run in runs) / total,
-        "taken": sum(run.taken for run in runs) / total,
-        "put_off": sum(run.put_off for run in runs) / total,
-        "opted_out": sum(run.opted_out for run in runs) / people,
-        "given_away": sum(run.given_away for run in runs) / total,
-        "events": sum(run.events for run in runs),
+        "cards": sum(run.tally.cards for run in runs) / total,
+        "messages": sum(run.tally.pushes for run in runs) / total,
+        "taken": sum(run.tally.taken for run in runs) / total,
+        "put_off": sum(run.tally.put_off for run in runs) / total,
+        "opted_out": sum(run.tally.opted_out for run in runs) / people,
+        "given_away": sum(run.tally.given_away for run in runs) / total,
+        "events": sum(run.tally.events for run in runs),
         "conflicts": sum(run.conflicts for run in runs),
     }
     if oracle is not None:
-        best = np.concatenate([run.gain.sum(axis=1) for run in oracle])
+        best = np.concatenate([run.tally.gain.sum(axis=1) for run in oracle])
         told["regret"] = float((best - gain).sum() / weeks.sum())
         told["regret_ci"] = interval(ratio(best - gain, weeks, weights))
         told["of_oracle"] = float(gain.sum() / best.sum()) if best.sum() > 0 else None
     if silence is not None:
-        base = np.concatenate([run.margin for run in silence])
-        booked = np.concatenate([run.margin for run in runs]) - base
+        base = np.concatenate([run.tally.margin for run in silence])
+        booked = np.concatenate([run.tally.margin for run in runs]) - base
         told["booked"] = float(booked.sum() / weeks.sum())
         told["booked_ci"] = interval(ratio(booked, weeks, weights))
     return told
@@ -122,12 +132,12 @@ def _arm(
 
 def _regret(runs: Sequence[Lived]) -> float | None:
     """The part of the best possible gain of its own moments that an arm missed."""
-    best = sum(float(run.best.sum()) for run in runs)
-    return 1 - sum(float(run.gain.sum()) for run in runs) / best if best > 0 else None
+    best = sum(float(run.tally.best.sum()) for run in runs)
+    return 1 - sum(float(run.tally.gain.sum()) for run in runs) / best if best > 0 else None
 
 
 def _by_need(runs: Sequence[Lived], since: int, per: float) -> dict[str, float]:
-    sums = np.sum([run.kinds[:, since:].sum(axis=1) for run in runs], axis=0)
+    sums = np.sum([run.tally.kinds[:, since:].sum(axis=1) for run in runs], axis=0)
     return {kind.name: float(sums[number] / per) for number, kind in enumerate(KINDS)}
 
 
@@ -142,15 +152,16 @@ def _newcomers(setting: Setting, lived: Mapping[str, Sequence[Lived]]) -> list[d
         for arm, runs in lived.items():
             called = np.sum([run.called for run in runs], axis=0)
             heeded = np.sum([run.heeded for run in runs], axis=0)
-            arms[arm] = cold_start(called, heeded, kinds[offer], day)
-        told.append({"offer": offer, "from_day": day, "arms": arms})
+            arms[arm] = {"name": ARMS[arm], **cold_start(called, heeded, kinds[offer], day)}
+        told.append({"offer": offer, "from_day": day, "watched": setting.days - day, "arms": arms})
     return told
 
 
 def cold_start(called: Floats, heeded: Floats, kind: int, day: int) -> dict[str, Any]:
     """How often the newcomer was made where it was truly best, against how often old offers were.
 
-    `days` is after how many days, over `WINDOW` days, half of the old offers' rate was reached; None: never.
+    `days` is after how many days, over `WINDOW` days, half of the old offers' rate was reached; None: not
+    within the days that are left.
     """
     old = np.arange(len(called)) != kind
     usual = _part(heeded[old, day:].sum(), called[old, day:].sum())

@@ -1,9 +1,11 @@
 """`python -m kairos simulate`: one seed, one report; impossible worlds are refused with the reason."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from kairos.simulate.report import digest
 from kairos.simulate.trial import DELAYS, cold_start, compare, delayed
 from models.decision import decide
 from models.record import pack, rerun, unpack
+from models.scorers.lightgbm_ranker import LightGBMRanker
 
 WORLD = Path("playbooks/world")
 
@@ -54,10 +57,33 @@ def test_the_same_seed_gives_the_same_report_whatever_python_hashes(tmp_path: Pa
     assert (tmp_path / "there" / "report.html").read_text().count("<svg") >= 4
 
 
+def learned() -> str:
+    """What ours comes to where it trains LightGBM, and the model itself, as one digest."""
+    many = {"needs": 14.0, "browsing": 2.0, "impulse": 0.1, "appeal": 0.9}
+    setting = Setting.of(WORLD, 24, 8, Effects().changed(many))
+    town, knowledge = Town(1, 24, 8, setting.effects, setting.listens, 1_000), Knowledge(setting.plan, 1_000)
+    ours = Ours(knowledge, setting.catalogue, 1)
+    for _ in Run(town, knowledge, ours, dict(setting.deals)).steps():
+        pass
+    model = ours.blends["card"].batch
+    assert isinstance(model, LightGBMRanker), "ours was to train at least once"
+    text = model.booster.model_to_string()
+    assert re.search(r"num_leaves=([2-9])", text), "a tree that asks nothing knows nothing"
+    return blake2b(town.tally.gain.tobytes() + text.encode(), digest_size=8).hexdigest()
+
+
+def test_what_is_trained_is_the_same_whatever_python_hashes() -> None:
+    command = [sys.executable, "-c", f"from {__name__} import learned; print(learned())"]
+    hashed = {**os.environ, "PYTHONHASHSEED": "12345"}
+    with subprocess.Popen(command, env=hashed, stdout=subprocess.PIPE, text=True) as there:
+        here = learned()
+        assert there.communicate()[0].strip() == here
+
+
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        (("--customers", "0"), "found 0 customers"),
+        (("--customers", "0"), "found 0 customers and 28 days; ask for more"),
         (("--days", "1000000"), "found 500 customers and 1,000,000 days"),
         (("--seeds", "0"), "--seeds: expected 1 to 100, found 0"),
         (("--seed", "-1"), "--seed: expected 0 to"),
@@ -70,6 +96,11 @@ def test_the_same_seed_gives_the_same_report_whatever_python_hashes(tmp_path: Pa
         (("--set", "opt_out=much"), "expected an effect and a number"),
         (("--set", "guests=0.8", "--set", "strangers=0.8"), "nobody is both"),
         (("--speed", "60"), "expected --over-the-stack beside it"),
+        (("--set", "a", "--set", "needs=-1"), "--set a: expected an effect and a number"),
+        (("--set", "a", "--set", "needs=-1"), "needs: expected 0 to 50"),
+        (("--seed", "-1", "--seeds", "0"), "--seed: expected 0 to"),
+        (("--over-the-stack", "--seeds", "3"), "--seeds: expected it without --over-the-stack"),
+        (("--over-the-stack", "--pictures", "docs"), "--pictures: expected it without --over-the-stack"),
         (("--over-the-stack", "--speed", "0"), "--speed: expected a number above 0"),
     ],
 )
@@ -78,6 +109,18 @@ def test_what_cannot_be_is_refused(
 ) -> None:
     assert simulate(tmp_path, *words) == 2
     assert found in capsys.readouterr().err
+
+
+def test_what_somebody_else_keeps_there_is_left_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "run" / "thesis.txt"
+    kept.parent.mkdir()
+    kept.write_text("mine")
+    one = ["--customers", "1", "--days", "1"]
+    assert main(["simulate", "--over-the-stack", "--folder", str(tmp_path), *one]) == 2
+    assert "which is left as it is" in capsys.readouterr().err
+    assert kept.read_text() == "mine"
 
 
 @pytest.mark.parametrize(
@@ -146,20 +189,19 @@ def test_a_report_counts_what_its_arms_lived() -> None:
     told = compare(setting, ["oracle", "popularity", "silence"], [1, 2], lived)
     weeks = 2 * 30 * 2 / 7
     for arm, said in told["arms"].items():
-        gain = sum(float(runs[arm, seed, 1_000].gain.sum()) for seed in (1, 2))
+        gain = sum(float(runs[arm, seed, 1_000].tally.gain.sum()) for seed in (1, 2))
         assert said["gain"] == pytest.approx(gain / weeks)
         assert sum(said["by_need"].values()) == pytest.approx(said["gain"])
         assert sum(said["by_day"]) * 7 / 2 == pytest.approx(said["gain"])
         assert said["regret"] == pytest.approx(told["arms"]["oracle"]["gain"] - said["gain"])
-        booked = sum(
-            float((runs[arm, n, 1_000].margin - runs["silence", n, 1_000].margin).sum()) for n in (1, 2)
-        )
+        margins = [runs[arm, n, 1_000].tally.margin - runs["silence", n, 1_000].tally.margin for n in (1, 2)]
+        booked = sum(float(each.sum()) for each in margins)
         assert said["booked"] == pytest.approx(booked / weeks)
     assert told["arms"]["silence"]["gain"] == told["arms"]["silence"]["booked"] == 0
     assert told["arms"]["oracle"]["gain"] > told["arms"]["popularity"]["gain"]
     assert told["newcomers"] == []
     late = delayed(setting, [1], lived, {"1 s": 1_000, "1 day": DAY})["delays"]
-    half = runs["ours", 1, DAY].gain[:, 1:]
+    half = runs["ours", 1, DAY].tally.gain[:, 1:]
     assert late["1 day"]["gain"] == pytest.approx(half.sum() / (30 / 7))
     assert late["1 s"]["share"] == 1
     assert sum(late["1 day"]["by_need"].values()) == pytest.approx(late["1 day"]["gain"])

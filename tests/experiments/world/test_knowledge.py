@@ -11,10 +11,11 @@ import redis
 
 from events.codec import BadEvent
 from events.envelope import Event
-from events.identity import Identities
+from events.identity import Identities, mint
 from experiments.world.effects import Effects
-from experiments.world.happening import START, Happened
-from experiments.world.knowledge import PARTITION, UNIT, Knowledge, Links
+from experiments.world.happening import START, Happened, Moment
+from experiments.world.intake import UNIT, Links
+from experiments.world.knowledge import PARTITION, Knowledge, Profile
 from experiments.world.needs import HOUR, MINUTE
 from experiments.world.town import Town
 from features.declare import load
@@ -38,7 +39,8 @@ def client(redis_server: Server) -> Iterator[Any]:
 
 @pytest.mark.parametrize("delay", [1_000, 15 * MINUTE, 24 * HOUR])
 def test_a_row_knows_what_was_known_that_late_and_nothing_else(plan: Plan, delay: int) -> None:
-    town, knowledge = Town(3, 50, 4, Effects()), Knowledge(plan, delay)
+    people = Effects().changed({"strangers": 0.3, "guests": 0.4, "second_device": 0.4})
+    town, knowledge = Town(3, 50, 4, people), Knowledge(plan, delay)
     everything: list[Happened] = []
     compared = 0
     for until in range(START + HOUR, town.end, HOUR):
@@ -51,34 +53,77 @@ def test_a_row_knows_what_was_known_that_late_and_nothing_else(plan: Plan, delay
             profiles = knowledge.of(moments)
             knowledge.fold(profiles, [moment.at for moment in moments])
             for moment, profile in zip(moments, profiles, strict=True):
-                mine = [
-                    each
-                    for each in everything
-                    if each.at + delay <= moment.at and owner(knowledge, each) == profile.customer
-                ]
-                plain = [plain_event(each, profile.customer) for each in mine]
+                whose, mine = plainly(everything, ("device", moment.device), moment.at - delay)
+                assert profile.customer == whose
                 state = profile.state
-                assert (state is None) == (not plain)
+                assert (state is None) == (not mine)
                 if state is not None:
+                    plain = [plain_event(each, whose) for each in mine]
                     (blob,) = fold_batch(
                         plan, [None], plain, [0] * len(plain), [PARTITION] * len(plain), range(len(plain))
                     ).blobs
-                    probe = Knowledge(plan, delay)
-                    other = probe.profile("device", moment.device)
-                    (other.recent, other.settled), other.known = parts_of(blob), True
+                    other = Profile(whose, *parts_of(blob), known=True)
                     assert state.newest == max(each.at for each in mine)
                     compared += 1
                     np.testing.assert_array_equal(
-                        knowledge.row(profile, moment.at), probe.row(other, moment.at)
+                        knowledge.row(profile, moment.at), knowledge.row(other, moment.at)
                     )
     assert compared > 10
 
 
-def owner(knowledge: Knowledge, each: Happened) -> str:
-    if each.type == "signed_in":
-        return ""
-    kind, value = ("device", each.device) if each.device is not None else ("account", each.account)
-    return knowledge.profile(kind, str(value)).customer
+def plainly(everything: list[Happened], of: tuple[str, str], latest: int) -> tuple[str, list[Happened]]:
+    """Whose an id is, and what is known of them, once everything up to an instant is: read anew each time."""
+    links, owners = Links(), list[tuple[str, Happened]]()
+    for each in sorted((each for each in everything if each.at <= latest), key=lambda each: each.at):
+        if each.device is not None and each.account is not None:
+            links.link([("device", each.device), ("account", each.account)])
+        elif each.device is not None:
+            owners.append((links.customer("device", each.device), each))
+        else:
+            owners.append((links.customer("account", str(each.account)), each))
+    whose = links.lookup(*of)
+    return whose, [each for owner, each in owners if owner == whose]
+
+
+def looked(at: int, device: str) -> Happened:
+    return Happened(at, "looked", f"l-{at}", device, None, {"category": "bike", "carted": False})
+
+
+def bought(at: int) -> Happened:
+    return Happened(at, "bought", f"b-{at}", None, "a1", {"category": "bike", "paid": 9.0, "discount": 0.0})
+
+
+def asked(knowledge: Knowledge, at: int, device: str) -> Profile:
+    (profile,) = knowledge.of([moment := Moment(at, 0, device, False, (at,))])
+    knowledge.fold([profile], [moment.at])
+    return profile
+
+
+def test_a_link_is_known_as_late_as_everything_else(plan: Plan) -> None:
+    knowledge, day = Knowledge(plan, 24 * HOUR), 24 * HOUR
+    link = Happened(START + 10, "signed_in", "s", "d1", "a1", {})
+    knowledge.take([bought(START), link, looked(START + 20, "d1")])
+    before = asked(knowledge, START + day + 9, "d1")
+    assert before.customer == mint("device", "d1"), "the customer that an id would become: nothing is written"
+    assert before.state is None
+    after = asked(knowledge, START + day + 20, "d1")
+    assert after.customer == mint("account", "a1")
+    assert after.state is not None
+    assert after.state.newest == START + 20, (
+        "the look before the link was known is not lost: it was due later"
+    )
+    assert knowledge.conflicts == 0, "having been asked for makes nobody a customer"
+
+
+def test_what_was_folded_under_an_id_that_was_not_linked_yet_stays_there(plan: Plan) -> None:
+    knowledge, day = Knowledge(plan, 24 * HOUR), 24 * HOUR
+    link = Happened(START + 10, "signed_in", "s", "d1", "a1", {})
+    knowledge.take([bought(START), looked(START + 5, "d1"), link, looked(START + 20, "d1")])
+    before, after = (asked(knowledge, START + day + at, "d1") for at in (9, 20))
+    assert before is after, "both had a past: customers that meet stay two"
+    assert after.customer == mint("device", "d1")
+    knowledge.wake(START + day + HOUR)
+    assert knowledge.conflicts == 1
 
 
 def plain_event(each: Happened, customer: str) -> Event:
@@ -93,6 +138,7 @@ def test_ids_are_resolved_and_linked_as_the_real_record_does(client: Any) -> Non
     for _ in range(200):
         if chance.random() < 0.5:
             one = chance.choice(ids)
+            assert links.lookup(*one) == identities.lookup_many([one])[0]
             assert links.customer(*one) == identities.resolve_many([one])[0]
             continue
         pair = [chance.choice(ids[:12]), chance.choice(ids[12:])]

@@ -34,3 +34,6 @@ def test_the_kinds_make_a_whole_and_what_is_spent_is_spread_over_scales() -> Non
     assert scales.count(max(scales)) == 1
     assert min(scales) <= 1_800_000 < 86_400_000 * 7 <= max(scales)
     assert 0 < MARGIN < 1
+    spent = np.array([kind.share * kind.price for kind in KINDS])
+    scales = [spent[:3].sum(), spent[3:5].sum(), spent[5:].sum()] / spent.sum()
+    assert scales == pytest.approx([0.57, 0.28, 0.14], abs=0.006), "as KINDS and docs/world.md say"
