@@ -124,10 +124,11 @@ def cross(
             shared = counted(plan, everybody, keys)
         own = {match: each for match, each in keys.items() if match in plan.tables.matches}
         laid = offer_keys(plan.tables.matches, own, max(map(len, keys.values()), default=0))
-    rows = np.tile(tables.defaults, (len(laid.keys), 1)).ravel()
+    rows = np.empty((len(laid.keys), len(tables.defaults)))
+    rows[:] = tables.defaults
     if state is not None:
         _refuse_past(state, at)
-        _read_keys(plan, state, at, laid, rows)
+        _read_keys(plan, state, at, laid, rows.ravel())
     beside = whole_row(plan, state, at, everybody) if tables.beside else tables.defaults
     missing = _missing(tables, at, watermark, everybody)
     if everybody is not None and everybody.warming is not None:
@@ -137,7 +138,7 @@ def cross(
         shared = np.full((laid.offers, len(tables.shared)), np.nan)
     values = np.empty((laid.offers, tables.visible), dtype=np.float32)
     spread(
-        *(rows, laid.picks.ravel(), plan.match_of, len(laid.matches)),
+        *(rows.ravel(), laid.picks.ravel(), plan.match_of, len(laid.matches)),
         *(np.ascontiguousarray(shared).ravel(), tables.shared),
         *(tables.derived, tables.factors, tables.defaults, beside, missing.view(np.uint8), tables.visible),
         values.ravel(),

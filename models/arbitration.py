@@ -45,9 +45,9 @@ def weigh(z: Sequence[float] | NDArray[np.float64], temperature: float, clip: fl
     given = np.asarray(z, dtype=np.float64)
     if given.size == 0:
         return np.empty(0, dtype=np.float32)
-    if np.isnan(given).any() or given.max() == np.inf:
+    best = float(given.max())
+    if not best < np.inf:  # nor is NaN, which is then the greatest
         raise ValueError("arbitration: expected priorities that are finite numbers, found NaN or infinity")
-    best = given.max()
     below = np.zeros_like(given) if best == -np.inf else np.maximum(given - best, -clip)
     return np.exp(below / temperature).astype(np.float32)
 
@@ -63,7 +63,7 @@ def draw(seed: int, weights: Weights, slots: int, silence: float | None = None) 
     (0.3333333333333333, 0.5)
     """
     bits = np.random.PCG64(seed)
-    left = np.asarray(weights, dtype=np.float64).copy()
+    left = np.array(weights, dtype=np.float64)
     order: list[int] = []
     chances: list[float] = []
     product = 1.0
