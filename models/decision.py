@@ -154,15 +154,15 @@ def _settle(
     assortment = catalogue.assortments[placement]
     settings, request = assortment.placement, question.request
     priorities = scored.probability * assortment.values[able.offers]
-    logs = np.log(priorities)
+    count, quiet = len(priorities), settings.silence is not None
+    logs = np.empty(count + quiet)
+    np.log(priorities, out=logs[:count])
+    if settings.silence is not None:
+        logs[count] = np.log(settings.silence)
+    every = weigh(logs, settings.temperature, settings.clip)
+    draws, silence = every[:count], float(every[count]) if quiet else None
     limit = settings.limit
     slots = limit if request.limit is None else max(0, min(request.limit, limit))
-    silence = None
-    if settings.silence is None:
-        draws = weigh(logs, settings.temperature, settings.clip)
-    else:
-        every = weigh(np.append(logs, np.log(settings.silence)), settings.temperature, settings.clip)
-        draws, silence = every[:-1], float(every[-1])
     identity = request.decision_id
     seed = seed_of(identity) if question.seed is None else question.seed
     slate = draw(seed, draws, slots, silence)

@@ -110,12 +110,16 @@ class DecisionRecord(msgspec.Struct, frozen=True, array_like=True, kw_only=True)
 
     def cross_part(self) -> Floats:
         """The cross features of the eligible offers, (n, C)."""
-        count = len(self.draws) // 4
+        return self._crossed(list(range(len(self.draws) // 4)))
+
+    def _crossed(self, places: list[int]) -> Floats:
+        """The cross features of some of the eligible offers."""
         width = sum(len(block.columns) for block in self.cross)
-        table = np.empty((count, width), dtype=np.float32)
+        table = np.empty((len(places), width), dtype=np.float32)
         for block in self.cross:
             values = unpack_floats(block.values).reshape(-1, len(block.columns))
-            table[:, block.columns] = values[np.frombuffer(block.rows, dtype="<u2")] if block.rows else values
+            rows = np.frombuffer(block.rows, dtype="<u2")[places] if block.rows else places
+            table[:, block.columns] = values[rows]
         return table
 
     def shown(self) -> Floats:
@@ -123,7 +127,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, array_like=True, kw_only=True)
         if not self.order:
             return np.empty((0, 0), dtype=np.float32)
         numbers = unpack_floats(self.numbers).reshape(len(self.order), -1)
-        return np.concatenate([self.cross_part()[self.order], numbers], axis=1)
+        return np.concatenate([self._crossed(self.order), numbers], axis=1)
 
     def refused(self, rule: str) -> Mask:
         """Which offers of the assortment a rule refused."""
@@ -201,7 +205,8 @@ def _blocks(cross: Floats, offers: NDArray[np.intp], assortment: Assortment) -> 
     """Cross features by the key they read; distinct keys once when that is smaller."""
     blocks = []
     for match, columns in assortment.families.items():
-        values = cross[:, columns]
+        begin, end = columns[0], columns[-1] + 1  # they rise
+        values = cross[:, begin:end] if end - begin == len(columns) else cross[:, columns]
         rows = b""
         if len(offers) > SMALL:
             distinct, first, inverse = np.unique(
