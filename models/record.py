@@ -8,7 +8,7 @@ from models.arbitration import draw
 from models.assortment import Assortment
 from models.decision import Decision
 from models.eligibility import Mask
-from models.floats import pack_floats, unpack_floats
+from models.floats import FLOAT, pack_floats, unpack_floats
 from models.placement import ContextValue
 from models.scorer import Floats
 from models.scorers.blend import join
@@ -170,8 +170,8 @@ def keep(decision: Decision) -> DecisionRecord:
         row=pack_floats(decision.row),
         clock=decision.matrix.customer[assortment.features :].tolist(),
         cross=_blocks(able.cross, able.offers, assortment),
-        scored={name: each.astype("<f4").tobytes() for name, each in decision.scored.scores.items()},
-        draws=decision.draws.astype("<f4").tobytes(),
+        scored={name: _floats(each) for name, each in decision.scored.scores.items()},
+        draws=_floats(decision.draws),
         silence=decision.silence,
         silent=decision.slate.silent,
         order=list(decision.slate.order),
@@ -182,6 +182,10 @@ def keep(decision: Decision) -> DecisionRecord:
         folded=decision.folded,
         everybody=None if decision.everybody is None else list(decision.everybody),
     )
+
+
+def _floats(values: Floats) -> bytes:
+    return values.astype(FLOAT, copy=False).tobytes()
 
 
 def pack(decision: Decision) -> bytes:
