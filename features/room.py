@@ -13,11 +13,18 @@ from features.kernel.directory import ENTRY
 from features.kernel.recent import APPLIED
 from features.kernel.scratch import FULL_CELLS
 
+PLANS = 8
+"""Scratch for reading is kept of so many plans at once."""
+
 
 class Room(threading.local):
-    """Words of loaded cells, rows of the directory and their order; bytes of recent and of settled parts."""
+    """Words of loaded cells, rows of the directory and their order; bytes of recent and of settled parts.
+
+    `readings`: words for reading a row, and how many of them a recent event takes, by the digest of a plan.
+    """
 
     def __init__(self) -> None:
+        self.readings: dict[str, tuple[NDArray[np.int64], int]] = {}
         self.cells(1 << 15)
         self.parts(1 << 18)
 
@@ -31,6 +38,12 @@ class Room(threading.local):
         """Have room for so many bytes of each part."""
         self.written = np.empty(size, dtype=np.uint8)
         self.settled = np.empty(size, dtype=np.uint8)
+
+    def keep_reading(self, digest: str, scratch: tuple[NDArray[np.int64], int]) -> None:
+        """Keep the scratch for reading states of a plan."""
+        if len(self.readings) >= PLANS:
+            self.readings.clear()
+        self.readings[digest] = scratch
 
     def grow(self, full: int) -> None:
         """Have twice as much of what did not suffice."""

@@ -124,10 +124,11 @@ def cross(
             shared = counted(plan, everybody, keys)
         own = {match: each for match, each in keys.items() if match in plan.tables.matches}
         laid = offer_keys(plan.tables.matches, own, max(map(len, keys.values()), default=0))
-    rows = np.tile(tables.defaults, (len(laid.keys), 1)).ravel()
+    rows = np.empty((len(laid.keys), len(tables.defaults)))
+    rows[:] = tables.defaults
     if state is not None:
         _refuse_past(state, at)
-        _read_keys(plan, state, at, laid, rows)
+        _read_keys(plan, state, at, laid, rows.ravel())
     beside = whole_row(plan, state, at, everybody) if tables.beside else tables.defaults
     missing = _missing(tables, at, watermark, everybody)
     if everybody is not None and everybody.warming is not None:
@@ -137,7 +138,7 @@ def cross(
         shared = np.full((laid.offers, len(tables.shared)), np.nan)
     values = np.empty((laid.offers, tables.visible), dtype=np.float32)
     spread(
-        *(rows, laid.picks.ravel(), plan.match_of, len(laid.matches)),
+        *(rows.ravel(), laid.picks.ravel(), plan.match_of, len(laid.matches)),
         *(np.ascontiguousarray(shared).ravel(), tables.shared),
         *(tables.derived, tables.factors, tables.defaults, beside, missing.view(np.uint8), tables.visible),
         values.ravel(),
@@ -258,10 +259,14 @@ def _read(plan: Plan, state: State, at: int, values: _Doubles) -> None:
 
 
 def _scratch(plan: Plan) -> tuple[NDArray[np.int64], int]:
-    """Scratch for reading, and the words of a recent event in it."""
-    stride = ROW_WORDS + int(plan.limits[LIMIT_WIDEST])
-    most, banks = MOST_RECENT, len(plan.banks)
-    return np.empty(read_size(banks, most, stride, plan.most_steps), dtype=np.int64), stride
+    """Scratch for reading, kept from call to call, and the words of a recent event in it."""
+    found = ROOM.readings.get(plan.digest)
+    if found is None:
+        stride = ROW_WORDS + int(plan.limits[LIMIT_WIDEST])
+        words = read_size(len(plan.banks), MOST_RECENT, stride, plan.most_steps)
+        found = np.empty(words, dtype=np.int64), stride
+        ROOM.keep_reading(plan.digest, found)
+    return found
 
 
 def _read_keys(plan: Plan, state: State, at: int, keys: OfferKeys, rows: _Doubles) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.bits import bits_of
+
 # exp(-80) is still an ordinary float32; past it weights would lose digits and then vanish.
 STEEPEST = 80.0
 
@@ -45,9 +47,9 @@ def weigh(z: Sequence[float] | NDArray[np.float64], temperature: float, clip: fl
     given = np.asarray(z, dtype=np.float64)
     if given.size == 0:
         return np.empty(0, dtype=np.float32)
-    if np.isnan(given).any() or given.max() == np.inf:
+    best = float(given.max())
+    if not best < np.inf:  # nor is NaN, which is then the greatest
         raise ValueError("arbitration: expected priorities that are finite numbers, found NaN or infinity")
-    best = given.max()
     below = np.zeros_like(given) if best == -np.inf else np.maximum(given - best, -clip)
     return np.exp(below / temperature).astype(np.float32)
 
@@ -56,24 +58,23 @@ def draw(seed: int, weights: Weights, slots: int, silence: float | None = None) 
     """Fill up to `slots` positions, each drawn in proportion to the weights still there.
 
     Only IEEE additions, multiplications and comparisons in a fixed order happen here, on the raw bits of
-    PCG64, so the same seed and weights give the same slate on every machine and for ever. `silence`
-    is the weight of saying nothing, in the same unit; it competes at position 1 alone.
+    PCG64, so the same seed (0 to 2^64 - 1) and weights give the same slate on every machine and for ever.
+    `silence` is the weight of saying nothing, in the same unit; it competes at position 1 alone.
 
     >>> draw(7, np.array([1, 1, 1], dtype=np.float32), slots=2).probabilities
     (0.3333333333333333, 0.5)
     """
-    bits = np.random.PCG64(seed)
-    left = np.asarray(weights, dtype=np.float64).copy()
+    left = np.array(weights, dtype=np.float64)
     order: list[int] = []
     chances: list[float] = []
     product = 1.0
-    for position in range(min(slots, len(left))):
+    for position, bits in enumerate(bits_of(seed, max(0, min(slots, len(left))))):
         heap = left.cumsum()
         quiet = float(silence) if silence is not None and position == 0 else 0.0
         total = float(heap[-1]) + quiet
         if not total > 0:
             raise ValueError("arbitration: expected positive weights, found none; make them with `weigh`")
-        aim = (int(bits.random_raw()) >> 11) * 2.0**-53 * total
+        aim = (bits >> 11) * 2.0**-53 * total
         if aim >= float(heap[-1]) and quiet > 0:
             return Slate((), (), quiet / total, silent=True)
         pick = int(heap.searchsorted(aim, side="right"))

@@ -23,6 +23,7 @@ CHOICES = 16
 
 CLOCK = ("hour", "weekday")
 DATES = ("days_left", "days_since_start")
+DAYS = np.array([1 / DAY_MS, -1 / DAY_MS])
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +68,23 @@ class Assortment:
     def customer(self, row: Floats, at: int) -> Floats:
         """The customer's part of a matrix: the row, then the local hour and weekday (Monday is 0)."""
         local = datetime.fromtimestamp(at / 1000, self.zone)
-        hour = local.hour + local.minute / 60
-        return np.concatenate([row, np.array([hour, local.weekday()], dtype=np.float32)]).astype(np.float32)
-
-    def dated(self, offers: Indices, at: int) -> Floats:
-        """The attributes of `offers` and the days each has left and behind it; open dates are NaN."""
-        width = self.numbers.shape[1]
-        table = np.empty((len(offers), width + 2), dtype=np.float32)
-        table[:, :width] = self.numbers[offers]
-        # (end, begin) against the instant: days left are counted from it, days since the start up to it.
-        table[:, width:] = (self.dates[offers] - at) * (1 / DAY_MS, -1 / DAY_MS)
-        return table
+        whole = np.empty(len(row) + len(CLOCK), dtype=np.float32)
+        whole[: len(row)] = row
+        whole[len(row) :] = local.hour + local.minute / 60, local.weekday()
+        return whole
 
     def matrix(self, row: Floats, cross: Floats, offers: Indices, at: int) -> Matrix:
-        """What the models are shown for `offers` at the instant `at` (ms)."""
-        pairs = np.concatenate([cross, self.dated(offers, at)], axis=1).astype(np.float32, copy=False)
+        """What the models are shown for `offers` at the instant `at` (ms).
+
+        Of each offer its cross features, its attributes, and the days it has left and behind it; open dates
+        are NaN.
+        """
+        crossed, known = cross.shape[1], cross.shape[1] + self.numbers.shape[1]
+        pairs = np.empty((len(offers), known + len(DATES)), dtype=np.float32)
+        pairs[:, :crossed] = cross
+        pairs[:, crossed:known] = self.numbers[offers]
+        # (end, begin) against the instant: days left are counted from it, days since the start up to it.
+        pairs[:, known:] = (self.dates[offers] - at) * DAYS
         return Matrix(self.columns, self.customer(row, at), pairs)
 
 

@@ -1,8 +1,9 @@
 """A request in, a decision out: pure, so the same inputs give the same bytes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import NamedTuple
 
 import numpy as np
 
@@ -77,6 +78,18 @@ class Decision:
     everybody: tuple[int, ...] | None = None
 
 
+class Question(NamedTuple):
+    """What a decision is asked for: the arguments of `decide` that belong to one customer."""
+
+    request: Request
+    row: Floats
+    cross_for: CrossFor
+    at: int
+    seed: int | None = None
+    folded: int | None = None
+    everybody: tuple[int, ...] | None = None
+
+
 def decide(
     request: Request,
     placement: str,
@@ -96,36 +109,75 @@ def decide(
     `assortment.keys_of(indices)`. `seed` comes from the decision id unless it is given.
     Errors: KeyError for an unknown placement, BadContext for a context the placement does not declare.
     """
+    question = Question(request, row, cross_for, at, seed, folded, everybody)
+    (decision,) = decide_all([question], placement, catalogue, scorers)
+    return decision
+
+
+def decide_all(
+    questions: Sequence[Question], placement: str, catalogue: Catalogue, scorers: Blend
+) -> list[Decision]:
+    """Answer each question as `decide` does, to the bit: together the models are asked once.
+
+    Nothing that comes of one answer is known to another; `scorers` are those of all. Errors: as `decide`.
+    """
+    if not questions:
+        return []
     assortment = catalogue.assortment(placement)
     settings = assortment.placement
-    context = settings.read(request.context)
-    able = eligible(assortment.rules, row, cross_for, at, context)
-    matrix = assortment.matrix(row, able.cross, able.offers, at)
-    scored = scorers.score(matrix)
+    able: list[Eligibility] = []
+    matrices: list[Matrix] = []
+    for each in questions:
+        context = settings.read(each.request.context)
+        found = eligible(assortment.rules, each.row, each.cross_for, each.at, context)
+        able.append(found)
+        matrices.append(assortment.matrix(each.row, found.cross, found.offers, each.at))
+    scored = scorers.score(matrices)
+    versions = scorers.versions
+    return [
+        _settle(*each, placement=placement, catalogue=catalogue, versions=versions)
+        for each in zip(questions, able, matrices, scored, strict=True)
+    ]
+
+
+def _settle(
+    question: Question,
+    able: Eligibility,
+    matrix: Matrix,
+    scored: Scored,
+    *,
+    placement: str,
+    catalogue: Catalogue,
+    versions: Mapping[str, str],
+) -> Decision:
+    """Weigh what the models said and draw the slate."""
+    assortment = catalogue.assortments[placement]
+    settings, request = assortment.placement, question.request
     priorities = scored.probability * assortment.values[able.offers]
-    logs = np.log(priorities)
-    slots = settings.limit if request.limit is None else max(0, min(request.limit, settings.limit))
-    silence = None
-    if settings.silence is None:
-        draws = weigh(logs, settings.temperature, settings.clip)
-    else:
-        every = weigh(np.append(logs, np.log(settings.silence)), settings.temperature, settings.clip)
-        draws, silence = every[:-1], float(every[-1])
+    count, quiet = len(priorities), settings.silence is not None
+    logs = np.empty(count + quiet)
+    np.log(priorities, out=logs[:count])
+    if settings.silence is not None:
+        logs[count] = np.log(settings.silence)
+    every = weigh(logs, settings.temperature, settings.clip)
+    draws, silence = every[:count], float(every[count]) if quiet else None
+    limit = settings.limit
+    slots = limit if request.limit is None else max(0, min(request.limit, limit))
     identity = request.decision_id
-    seed = seed_of(identity) if seed is None else seed
+    seed = seed_of(identity) if question.seed is None else question.seed
     slate = draw(seed, draws, slots, silence)
     return Decision(
         request=request,
         decision_id=identity,
         placement=placement,
         assortment=assortment,
-        at=at,
+        at=question.at,
         seed=seed,
         slots=slots,
         catalogue=catalogue.version,
         plan=catalogue.plan,
-        models=scorers.versions,
-        row=row,
+        models=versions,
+        row=question.row,
         eligibility=able,
         matrix=matrix,
         scored=scored,
@@ -139,8 +191,8 @@ def decide(
             )
             for position, (n, chance) in enumerate(zip(slate.order, slate.probabilities, strict=True), 1)
         ),
-        folded=folded,
-        everybody=everybody,
+        folded=question.folded,
+        everybody=question.everybody,
     )
 
 

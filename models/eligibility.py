@@ -1,7 +1,8 @@
 """Which offers may be made to this customer now, and why the others may not."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,13 +24,17 @@ BUILT_IN = {
 }
 UNKNOWN = "_unknown"
 
+STRETCHES = 16
+"""So many stretches of time are remembered with what their dates leave: dates change seldom."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """A condition that must be true of an offer, with the sentence that says why it was refused.
 
     `applies` limits the rule to some offers of the assortment (None: all). `live` rules read the
-    customer's features and so run last, on the offers that are left.
+    customer's features and so run last, on the offers that are left. `single` rules read nothing of an
+    offer: they have one answer for all.
     """
 
     name: str
@@ -38,6 +43,7 @@ class Rule:
     expression: Expression
     applies: Mask | None
     live: bool
+    single: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +68,9 @@ class Eligibility:
 class Rules:
     """What decides over an assortment of `size` offers, compiled once.
 
-    `valid_from` and `valid_to` are int64 ms. `attributes` has one array a name (`offer.department`);
-    `customer` and `cross` say in which column of the row, or of the cross features, a feature stands.
+    `valid_from` and `valid_to` are int64 ms, `changes` all of them, rising. `attributes` has one array a name
+    (`offer.department`); `customer` and `cross` say in which column of the row, or of the cross features, a
+    feature stands. `stretches` are what dates left lately, by their place among the changes.
     """
 
     size: int
@@ -73,6 +80,29 @@ class Rules:
     attributes: Mapping[str, NDArray[Any]]
     customer: Mapping[str, int]
     cross: Mapping[str, int]
+    changes: tuple[int, ...]
+    stretches: dict[int, tuple[Indices, tuple[Refusal, ...]]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    def dated(self, at: int) -> tuple[Indices, tuple[Refusal, ...]]:
+        """The offers (rising) that their dates allow at the instant `at` (ms), and who is refused by them."""
+        stretch = bisect_right(self.changes, at)
+        found = self.stretches.get(stretch)
+        if found is None:
+            if len(self.stretches) >= STRETCHES:
+                self.stretches.clear()
+            early, late = self.valid_from > at, self.valid_to <= at
+            refusals = tuple(
+                Refusal(name, BUILT_IN[name], mask)
+                for name, mask in ((NOT_YET_VALID, early), (EXPIRED, late))
+                if mask.any()
+            )
+            left = np.flatnonzero(~(early | late))
+            for shared in (early, late, left):
+                shared.setflags(write=False)
+            found = self.stretches[stretch] = left, refusals
+        return found
 
     def reason(self, rule: str) -> str:
         """The sentence behind a refusal's rule name, as records keep only the name."""
@@ -94,13 +124,8 @@ def eligible(
     A rule whose answer is unknown (a value it needs is missing) refuses, and says so: its name then
     ends in `_unknown`. A rule only sees offers that no rule before its stage refused.
     """
-    early, late = rules.valid_from > at, rules.valid_to <= at
-    refusals = [
-        Refusal(name, BUILT_IN[name], mask)
-        for name, mask in ((NOT_YET_VALID, early), (EXPIRED, late))
-        if mask.any()
-    ]
-    left = np.flatnonzero(~(early | late))
+    left, by_date = rules.dated(at)
+    refusals = list(by_date)
     environment = dict(_context(context))
     for rule in rules.rules:
         if not rule.live and len(left):
@@ -113,7 +138,9 @@ def eligible(
                 if name in rules.customer:
                     environment[name] = float(row[rules.customer[name]])
             kept &= _passes(rules, rule, left, environment, cross, refusals)
-    return Eligibility(left[kept], cross[kept], tuple(refusals))
+    if not kept.all():
+        left, cross = left[kept], cross[kept]
+    return Eligibility(left, cross, tuple(refusals))
 
 
 def _passes(
@@ -131,10 +158,14 @@ def _passes(
             known[name] = rules.attributes[name][offers]
         elif cross is not None and name in rules.cross:
             known[name] = cross[:, rules.cross[name]].astype(np.float64)
-    true, unknown = rule.expression.evaluate(known)
-    if true.shape != offers.shape:  # the rule reads nothing of the offer
-        true, unknown = np.broadcast_to(true, offers.shape), np.broadcast_to(unknown, offers.shape)
     judged = np.ones(len(offers), dtype=np.bool_) if rule.applies is None else rule.applies[offers]
+    if rule.single:
+        answer = rule.expression.one(known)
+        if answer is True:
+            return np.ones(len(offers), dtype=np.bool_)
+        true, unknown = np.zeros(len(offers), dtype=np.bool_), np.full(len(offers), answer is None)
+    else:
+        true, unknown = rule.expression.evaluate(known)
     false = judged & ~true & ~unknown
     unsure = judged & unknown
     for name, reason, mask in (

@@ -8,7 +8,7 @@ from models.arbitration import draw
 from models.assortment import Assortment
 from models.decision import Decision
 from models.eligibility import Mask
-from models.floats import pack_floats, unpack_floats
+from models.floats import FLOAT, pack_floats, unpack_floats
 from models.placement import ContextValue
 from models.scorer import Floats
 from models.scorers.blend import join
@@ -110,12 +110,16 @@ class DecisionRecord(msgspec.Struct, frozen=True, array_like=True, kw_only=True)
 
     def cross_part(self) -> Floats:
         """The cross features of the eligible offers, (n, C)."""
-        count = len(self.draws) // 4
+        return self._crossed(list(range(len(self.draws) // 4)))
+
+    def _crossed(self, places: list[int]) -> Floats:
+        """The cross features of some of the eligible offers."""
         width = sum(len(block.columns) for block in self.cross)
-        table = np.empty((count, width), dtype=np.float32)
+        table = np.empty((len(places), width), dtype=np.float32)
         for block in self.cross:
             values = unpack_floats(block.values).reshape(-1, len(block.columns))
-            table[:, block.columns] = values[np.frombuffer(block.rows, dtype="<u2")] if block.rows else values
+            rows = np.frombuffer(block.rows, dtype="<u2")[places] if block.rows else places
+            table[:, block.columns] = values[rows]
         return table
 
     def shown(self) -> Floats:
@@ -123,7 +127,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, array_like=True, kw_only=True)
         if not self.order:
             return np.empty((0, 0), dtype=np.float32)
         numbers = unpack_floats(self.numbers).reshape(len(self.order), -1)
-        return np.concatenate([self.cross_part()[self.order], numbers], axis=1)
+        return np.concatenate([self._crossed(self.order), numbers], axis=1)
 
     def refused(self, rule: str) -> Mask:
         """Which offers of the assortment a rule refused."""
@@ -166,8 +170,8 @@ def keep(decision: Decision) -> DecisionRecord:
         row=pack_floats(decision.row),
         clock=decision.matrix.customer[assortment.features :].tolist(),
         cross=_blocks(able.cross, able.offers, assortment),
-        scored={name: each.astype("<f4").tobytes() for name, each in decision.scored.scores.items()},
-        draws=decision.draws.astype("<f4").tobytes(),
+        scored={name: _floats(each) for name, each in decision.scored.scores.items()},
+        draws=_floats(decision.draws),
         silence=decision.silence,
         silent=decision.slate.silent,
         order=list(decision.slate.order),
@@ -178,6 +182,10 @@ def keep(decision: Decision) -> DecisionRecord:
         folded=decision.folded,
         everybody=None if decision.everybody is None else list(decision.everybody),
     )
+
+
+def _floats(values: Floats) -> bytes:
+    return values.astype(FLOAT, copy=False).tobytes()
 
 
 def pack(decision: Decision) -> bytes:
@@ -201,7 +209,8 @@ def _blocks(cross: Floats, offers: NDArray[np.intp], assortment: Assortment) -> 
     """Cross features by the key they read; distinct keys once when that is smaller."""
     blocks = []
     for match, columns in assortment.families.items():
-        values = cross[:, columns]
+        begin, end = columns[0], columns[-1] + 1  # they rise
+        values = cross[:, begin:end] if end - begin == len(columns) else cross[:, columns]
         rows = b""
         if len(offers) > SMALL:
             distinct, first, inverse = np.unique(

@@ -36,7 +36,8 @@ def compile_rules(
     kinds: dict[str, Kind] = dict.fromkeys([*customer, *cross], "number")
     kinds |= {f"context.{name}": kind for name, kind in placement.context.items()}
     kinds |= {f"offer.{name}": kind for name, kind in _kinds(offers).items()}
-    live = {*customer, *cross}
+    crossed = frozenset(cross)
+    live = crossed.union(customer)
     rules = []
     used: set[str] = set()
     for text, applies in _texts(placement, offers, written):
@@ -59,18 +60,20 @@ def compile_rules(
                 expression=expression,
                 applies=applies,
                 live=bool(live & set(expression.names)),
+                single=not any(name in crossed or name.startswith("offer.") for name in expression.names),
             )
         )
+    begins = [ALWAYS if o.valid_from is None else o.valid_from for o in offers]
+    ends = [NEVER if o.valid_to is None else o.valid_to for o in offers]
     return Rules(
         size=len(offers),
-        valid_from=np.array(
-            [ALWAYS if o.valid_from is None else o.valid_from for o in offers], dtype=np.int64
-        ),
-        valid_to=np.array([NEVER if o.valid_to is None else o.valid_to for o in offers], dtype=np.int64),
+        valid_from=np.array(begins, dtype=np.int64),
+        valid_to=np.array(ends, dtype=np.int64),
         rules=tuple(rules),
         attributes={name: _column(offers, name) for name in sorted(used) if name.startswith("offer.")},
         customer={name: n for n, name in enumerate(customer)},
         cross={name: n for n, name in enumerate(cross)},
+        changes=tuple(sorted({*begins, *ends})),
     )
 
 

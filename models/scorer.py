@@ -1,5 +1,6 @@
 """What every model is shown and what it answers."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
@@ -31,6 +32,11 @@ class Columns:
         return self.customer + self.offers
 
     @cached_property
+    def places(self) -> Mapping[str, int]:
+        """Where each name stands among them."""
+        return {name: n for n, name in enumerate(self.names)}
+
+    @cached_property
     def digest(self) -> str:
         """16 hex characters that two lists of names share only when they are the same."""
         text = "\n".join(self.customer) + "\n\n" + "\n".join(self.offers)
@@ -54,11 +60,19 @@ class Matrix:
 
     def dense(self) -> Scores:
         """The (n, F + K) table in float64, for models that read whole rows."""
-        width = len(self.customer)
-        table = np.empty((len(self.offers), width + self.offers.shape[1]))
-        table[:, :width] = self.customer
-        table[:, width:] = self.offers
-        return table
+        return dense([self])
+
+
+def dense(matrices: Sequence[Matrix]) -> Scores:
+    """The dense tables of matrices with the same columns, one behind the other."""
+    width, columns = len(matrices[0].customer), len(matrices[0].columns.names)
+    table = np.empty((sum(map(len, matrices)), columns))
+    begin = 0
+    for each in matrices:
+        rows = table[begin : begin + len(each)]
+        rows[:, :width], rows[:, width:] = each.customer, each.offers
+        begin += len(each)
+    return table
 
 
 class Scorer(Protocol):
@@ -74,8 +88,12 @@ class Scorer(Protocol):
         """Which one of its kind; a decision record keeps it."""
         ...
 
-    def score(self, features: Matrix) -> Scores:
-        """Probabilities (n,), float64, strictly between 0 and 1."""
+    def score(self, *matrices: Matrix) -> Scores:
+        """Probabilities, float64, strictly between 0 and 1: of the first matrix' offers, of the next one's...
+
+        Matrices have the same columns. Each is scored as it is alone, to the last bit: together they are
+        only cheaper.
+        """
         ...
 
 
@@ -93,7 +111,7 @@ class Places:
     def of(self, columns: Columns) -> NDArray[np.intp]:
         """The places of the wanted names in `columns`."""
         if columns is not self._columns:
-            known = {name: n for n, name in enumerate(columns.names)}
+            known = columns.places
             self._at = np.array([known.get(name, -1) for name in self.wanted], dtype=np.intp)
             self._columns = columns
         return self._at

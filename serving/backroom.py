@@ -19,6 +19,7 @@ from features.plan import Plan, compile_plan
 from features.row import prepare
 from features.store import StoreUnavailable
 from models import catalogue as catalogues
+from models.bits import bits_of
 from models.catalogue import Catalogue
 from serving.decider import Decider
 from serving.everybody_room import EverybodyRoom
@@ -52,6 +53,7 @@ def read(setup: Setup) -> Shelved:
     prepare(plan, empty(plan))
     if plan.crowd is not None:
         prepare(plan.crowd, empty(plan.crowd))
+    bits_of(0, 1)  # compiled, or loaded, before a request waits for it
     return Shelved(playbook, plan, catalogues.load(setup.playbook, plan, setup.catalogue))
 
 

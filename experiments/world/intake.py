@@ -34,7 +34,10 @@ class Links:
 
     def customer(self, kind: str, value: str) -> str:
         """Whose an id is; a new one becomes a customer of its own."""
-        return self._owner.setdefault((kind, value), mint(kind, value))
+        owner = self._owner.get((kind, value))
+        if owner is None:
+            owner = self._owner[kind, value] = mint(kind, value)
+        return owner
 
     def lookup(self, kind: str, value: str) -> str:
         """Whose an id is, or would become; nothing is kept, as when a decision is asked for an id."""

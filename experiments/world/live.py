@@ -32,12 +32,7 @@ class Run:
         for until in range(START + step, self.town.end + step, step):
             while self._once(min(until, self.town.end)):
                 pass
-            for profile, fired in self.knowledge.wake(until):
-                moment = Moment(
-                    until, profile.person, profile.device, True, (self.town.seed, profile.person, fired.time)
-                )
-                if profile.person >= 0 and until < self.town.end:
-                    self._answer([Asked(moment, profile)])
+            self._woken(until)
             known = until - self.knowledge.delay
             late += self.town.conversions
             self.town.conversions = []
@@ -61,6 +56,19 @@ class Run:
         ]
         self._answer(asked)
         return True
+
+    def _woken(self, until: int) -> None:
+        """Answer for those whom time alone woke by now: together, but nobody twice at once."""
+        asked: dict[int, Asked] = {}
+        for profile, fired in self.knowledge.wake(until):
+            person = profile.person
+            if person >= 0 and until < self.town.end:
+                if person in asked:
+                    self._answer([*asked.values()])
+                    asked = {}
+                key = (self.town.seed, person, fired.time)
+                asked[person] = Asked(Moment(until, person, profile.device, True, key), profile)
+        self._answer([*asked.values()])
 
     def _answer(self, asked: list[Asked]) -> None:
         for each, offer in zip(asked, self.policy.choose(asked), strict=True):

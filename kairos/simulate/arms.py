@@ -1,7 +1,9 @@
 """One arm of the experiment: a policy that lives through the same days with the same people."""
 
+import gc
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -26,6 +28,9 @@ from models import catalogue as offers
 from models.catalogue import Catalogue
 
 SECOND: Final = 1_000
+SELDOM: Final = (100_000, 50, 1_000)
+"""When the collector looks, as `gc.set_threshold` takes it."""
+
 MOST_CUSTOMERS, MOST_DAYS, MOST_CUSTOMER_DAYS = 1_000_000, 3_660, 20_000_000
 NEEDED = ("opened", "looked", "shown", "bought", "messages_off", "signed_in")
 
@@ -110,6 +115,11 @@ def live(
     setting: Setting, arm: str, seed: int, delay: int = SECOND, beat: Callable[[int], None] = lambda day: None
 ) -> Lived:
     """Live through the days; `beat` is told of each that is over."""
+    with _seldom_collected():
+        return _live(setting, arm, seed, delay, beat)
+
+
+def _live(setting: Setting, arm: str, seed: int, delay: int, beat: Callable[[int], None]) -> Lived:
     started = time.process_time()
     listens = frozenset() if arm == "silence" else setting.listens
     town = Town(seed, setting.customers, setting.days, setting.effects, listens, delay)
@@ -144,6 +154,17 @@ def live(
             beat(day)
     seconds = time.process_time() - started
     return Lived(arm, seed, delay, town.tally, called, heeded, knowledge.conflicts, seconds)
+
+
+@contextmanager
+def _seldom_collected() -> Iterator[None]:
+    """Have the collector look seldom: nearly all that a town makes stays, and goes without it."""
+    thresholds = gc.get_threshold()
+    gc.set_threshold(*SELDOM)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
 
 
 def alone(setting: Setting, seed: int) -> float:

@@ -11,8 +11,9 @@ from experiments.world.happening import START, Conversion
 from experiments.world.knowledge import Knowledge
 from experiments.world.needs import DAY
 from experiments.world.policy import CARD, Asked
+from models.assortment import Assortment
 from models.catalogue import Catalogue
-from models.decision import Decision, Request, decide
+from models.decision import Decision, Question, Request, decide_all
 from models.eligibility import Indices
 from models.record import pack
 from models.scorer import Floats
@@ -48,7 +49,7 @@ class Remembered(Attribution):
 
 
 class Ours:
-    """Decides with `models.decision.decide`, learns with `stream.outcomes.Learner`, trains once a week.
+    """Decides with `models.decision.decide_all`, learns with `stream.outcomes.Learner`, trains once a week.
 
     `blends` are the models that answer at each placement right now, `lessons` what was taught so far.
     """
@@ -67,11 +68,15 @@ class Ours:
         self._arrange()
 
     def choose(self, asked: Sequence[Asked]) -> list[str | None]:
-        """Decide each moment as the door does."""
-        return [self._one(each) for each in asked]
+        """Decide each moment as the door does, those at one placement together."""
+        decided: dict[int, Decision] = {}
+        for placement in {each.placement: None for each in asked}:
+            places = [n for n, each in enumerate(asked) if each.placement == placement]
+            decided |= zip(places, self.decide([asked[n] for n in places], placement), strict=True)
+        return [self._said(each, decided[n]) for n, each in enumerate(asked)]
 
-    def _one(self, asked: Asked) -> str | None:
-        decision = self.decide(asked)
+    def _said(self, asked: Asked, decision: Decision) -> str | None:
+        """Remember a decision until the learner reads it; what was said."""
         self._decided.append(
             Event(
                 DECISION,
@@ -86,23 +91,19 @@ class Ours:
         self._identities[asked.moment.key] = (decision.decision_id, decision.request.customer)
         return decision.chosen[0].offer
 
-    def decide(self, asked: Asked) -> Decision:
-        """The whole decision."""
+    def decide(self, asked: Sequence[Asked], placement: str) -> list[Decision]:
+        """The whole decisions of moments at one placement."""
+        questions = [self._question(each, self._catalogue.assortment(placement)) for each in asked]
+        return decide_all(questions, placement, self._catalogue, self.blends[placement])
+
+    def _question(self, asked: Asked, assortment: Assortment) -> Question:
         moment, profile, knowledge = asked.moment, asked.profile, self._knowledge
-        assortment = self._catalogue.assortment(asked.placement)
 
         def cross_for(offers: Indices) -> Floats:
             return knowledge.cross(profile, moment.at, assortment, offers)
 
-        return decide(
-            Request(request_id="-".join(map(str, moment.key)), customer=profile.customer),
-            asked.placement,
-            self._catalogue,
-            knowledge.row(profile, moment.at),
-            cross_for,
-            self.blends[asked.placement],
-            moment.at,
-        )
+        request = Request(request_id="-".join(map(str, moment.key)), customer=profile.customer)
+        return Question(request, knowledge.row(profile, moment.at), cross_for, moment.at)
 
     def learn(self, conversions: Sequence[Conversion], before: int) -> None:
         """A round of the learner; once a week a model of all examples so far."""

@@ -1,7 +1,8 @@
 """The models of a placement together: which of them answer, and how their answers are joined."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -52,14 +53,20 @@ class Blend:
         """The version of each model that would answer now."""
         return {scorer.name: scorer.version for scorer, _ in self._answering()}
 
-    def score(self, features: Matrix) -> Scored:
-        """Score n offers with each model that answers and join them by a weighted mean of logits."""
-        weights = {scorer.name: weight for scorer, weight in self._answering()}
-        scores = {
-            scorer.name: np.clip(scorer.score(features), LEAST, MOST).astype(np.float32)
-            for scorer, _ in self._answering()
+    def score(self, matrices: Sequence[Matrix]) -> list[Scored]:
+        """Score the offers of each matrix with each model that answers; join by a weighted mean of logits."""
+        answering = self._answering()
+        weights = {scorer.name: weight for scorer, weight in answering}
+        every = {
+            scorer.name: np.clip(scorer.score(*matrices), LEAST, MOST).astype(np.float32)
+            for scorer, _ in answering
         }
-        return Scored(self.rung, scores, weights, join(scores, weights))
+        joined, rung = join(every, weights), self.rung
+        found = []
+        for begin, end in pairwise(accumulate(map(len, matrices), initial=0)):
+            scores = {name: each[begin:end] for name, each in every.items()}
+            found.append(Scored(rung, scores, weights, joined[begin:end]))
+        return found
 
     def _answering(self) -> list[tuple[Scorer, float]]:
         if self.online and self.batch:

@@ -9,7 +9,7 @@ import lightgbm as lgb
 import msgspec
 import numpy as np
 
-from models.scorer import Columns, Matrix, Places, Scores
+from models.scorer import Columns, Matrix, Places, Scores, dense
 
 NAME = "lightgbm"
 _log = logging.getLogger(__name__)
@@ -62,15 +62,17 @@ class LightGBMRanker:
             places=Places(tuple(kept.names)),
         )
 
-    def score(self, features: Matrix) -> Scores:
-        """Probabilities (n,) from one thread: a server has a process for each core already."""
-        if not len(features):
+    def score(self, *matrices: Matrix) -> Scores:
+        """Probabilities from one thread: a server has a process for each core already."""
+        table = dense(matrices)
+        if not len(table):
             return np.empty(0)
-        places = self.places.of(features.columns)
-        if features.columns is not self._seen:
-            self._report(features.columns)
-        dense = features.dense()
-        table = dense[:, places]
+        columns = matrices[0].columns
+        places = self.places.of(columns)
+        if columns is not self._seen:
+            self._report(columns)
+        if columns.names != self.names:
+            table = table[:, places]
         if self.missing:
             table[:, places < 0] = np.nan
         scores: Scores = np.asarray(self.booster.predict(table, num_threads=1), dtype=np.float64)

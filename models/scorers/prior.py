@@ -21,6 +21,6 @@ class Prior:
     name: str = "prior"
     version: str = "declared"
 
-    def score(self, features: Matrix) -> Scores:
+    def score(self, *matrices: Matrix) -> Scores:
         """The declared rate, once for each offer."""
-        return np.full(len(features), self.rate)
+        return np.full(sum(map(len, matrices)), self.rate)

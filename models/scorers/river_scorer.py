@@ -54,7 +54,7 @@ class _Part(NamedTuple):
 
 @dataclass(slots=True)
 class RiverScorer:
-    """A snapshot read for scoring: no River on this path, and nothing but two products of arrays.
+    """A snapshot read for scoring: no River on this path, and nothing but two products of arrays a matrix.
 
     One product is for what all offers share, one for what differs between them.
     """
@@ -87,20 +87,26 @@ class RiverScorer:
             places=Places(tuple(kept.names)),
         )
 
-    def score(self, features: Matrix) -> Scores:
-        """Probabilities (n,); a feature that is missing here, or was never learned, counts as its mean."""
-        shared, own = self._arrays(features.columns)
-        logit = self.intercept + self._sum(features.customer, shared) + self._sum(features.offers, own)
+    def score(self, *matrices: Matrix) -> Scores:
+        """Probabilities; a feature that is missing here, or was never learned, counts as its mean."""
+        shared, own = self._arrays(matrices[0].columns)
+        customers = self._standard(np.stack([each.customer for each in matrices]), shared)
+        offers = self._standard(np.concatenate([each.offers for each in matrices]), own)
+        logit = np.empty(len(offers))
+        begin = 0
+        for customer, each in zip(customers, matrices, strict=True):
+            # A product for each matrix: a larger one would add in another order, and differ in the last bit.
+            rows = slice(begin, begin := begin + len(each))
+            logit[rows] = self.intercept + customer @ shared.weights + offers[rows] @ own.weights
         result: Scores = 1.0 / (1.0 + np.exp(-logit))
         return result
 
-    def _sum(self, values: Floats, part: _Part) -> NDArray[np.float64]:
+    def _standard(self, values: Floats, part: _Part) -> NDArray[np.float64]:
         standard = (squash(values) - part.means) * part.scales
         # fmin and fmax would turn a missing value into the cap; it must stay missing until it is nothing.
-        np.clip(standard, -self.cap, self.cap, out=standard)
+        np.maximum(np.minimum(standard, self.cap, out=standard), -self.cap, out=standard)
         standard[np.isnan(standard)] = 0.0
-        total: NDArray[np.float64] = standard @ part.weights
-        return total
+        return standard
 
     def _arrays(self, columns: Columns) -> tuple[_Part, _Part]:
         """Weights, means and scales laid out as `columns` are; what the model does not know weighs 0."""

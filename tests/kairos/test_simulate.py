@@ -152,7 +152,7 @@ def test_ours_makes_the_very_decision_of_serving_and_teaches_what_it_served() ->
 
     def watch(asked: Asked, offer: str | None) -> None:
         nonlocal compared
-        decision = ours.decide(asked)
+        (decision,) = ours.decide([asked], asked.placement)
         assert (decision.chosen[0].offer if decision.chosen else None) == offer
         record = unpack(pack(decision))
         assert rerun(record)[0] == list(decision.slate.order)

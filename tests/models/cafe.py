@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from features.declare import load as load_playbook
 from features.plan import Plan, compile_plan
 from models.catalogue import Catalogue, load
-from models.decision import Decision, Request, decide
+from models.decision import Decision, Question, Request, decide
 from models.eligibility import Indices
 from models.placement import ContextValue
 from models.scorer import Floats
@@ -164,7 +165,7 @@ def crossing(
     return cross_for
 
 
-def asked(
+def question(
     catalogue: Catalogue,
     placement: str = "board",
     *,
@@ -173,24 +174,31 @@ def asked(
     context: Mapping[str, ContextValue] | None = None,
     row: Floats = ROW,
     told: Mapping[str, float] | None = None,
-    scorers: Blend | None = None,
     limit: int | None = None,
     seed: int | None = None,
-) -> Decision:
-    """A decision of the café."""
+) -> Question:
+    """What the café is asked."""
     weather: Mapping[str, ContextValue] = {"weather": "mild"} if placement == "board" else {}
-    return decide(
-        Request(
-            request_id=request_id,
-            customer=CUSTOMER,
-            context=weather if context is None else context,
-            limit=limit,
-        ),
-        placement,
-        catalogue,
-        row,
-        crossing(told or {}, catalogue, placement),
-        scorers or Blend(prior=Prior(0.1)),
-        at,
-        seed,
+    request = Request(
+        request_id=request_id,
+        customer=CUSTOMER,
+        context=weather if context is None else context,
+        limit=limit,
     )
+    return Question(request, row, crossing(told or {}, catalogue, placement), at, seed)
+
+
+def answered(
+    catalogue: Catalogue, question: Question, placement: str = "board", scorers: Blend | None = None
+) -> Decision:
+    """The café's decision of a question."""
+    scorers = scorers or Blend(prior=Prior(0.1))
+    request, row, cross_for, at, seed, *_ = question
+    return decide(request, placement, catalogue, row, cross_for, scorers, at, seed)
+
+
+def asked(
+    catalogue: Catalogue, placement: str = "board", *, scorers: Blend | None = None, **said: Any
+) -> Decision:
+    """A decision of the café; `said` are the named arguments of `question`."""
+    return answered(catalogue, question(catalogue, placement, **said), placement, scorers)

@@ -3,10 +3,11 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from models.arbitration import STEEPEST, Slate, arrange, draw, weigh
+from models.bits import bits_of
 
 LOGS = st.lists(st.floats(-30, 5), min_size=1, max_size=5)
 
@@ -19,6 +20,13 @@ def exactly(weights: list[float], order: tuple[int, ...], silence: float = 0.0) 
         total = math.fsum(left.values()) + (silence if position == 0 else 0.0)
         chance *= left.pop(pick) / total
     return chance
+
+
+@given(st.integers(0, 2**64 - 1) | st.integers(0, 2**33), st.integers(0, 5))
+@example(2**32 - 1, 1).via("one word of a seed, and two")
+@example(2**32, 1)
+def test_bits_are_those_of_numpy_under_the_same_seed(seed: int, count: int) -> None:
+    assert bits_of(seed, count) == np.random.PCG64(seed).random_raw(count).tolist()
 
 
 @given(LOGS, st.floats(0.05, 5), st.integers(0, 2**63), st.integers(1, 6))

@@ -1,17 +1,22 @@
 from dataclasses import replace
+from functools import cache
 
+import lightgbm as lgb
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from models.catalogue import Catalogue
-from models.decision import customer_of, decision_id, seed_of
+from models.decision import customer_of, decide_all, decision_id, seed_of
 from models.placement import BadContext
 from models.record import pack
 from models.scorer import Matrix, Scores
 from models.scorers.blend import Blend
+from models.scorers.lightgbm_ranker import LightGBMRanker, artefact
 from models.scorers.prior import Prior
+from models.scorers.river_propensity import RiverPropensity
+from models.scorers.river_scorer import RiverScorer
 from tests.models import cafe
 
 
@@ -21,8 +26,8 @@ class Fixed:
     def __init__(self, name: str, scores: list[float]) -> None:
         self.name, self.version, self._scores = name, "7", scores
 
-    def score(self, features: Matrix) -> Scores:
-        return np.array(self._scores[: len(features)])
+    def score(self, *matrices: Matrix) -> Scores:
+        return np.concatenate([self._scores[: len(each)] for each in matrices])
 
 
 def test_the_best_value_is_likeliest_first(catalogue: Catalogue) -> None:
@@ -127,3 +132,61 @@ def test_a_decision_id_names_its_customer(shard: int, rest: str, request_id: str
 def test_what_is_no_decision_id_is_said(wrong: str) -> None:
     with pytest.raises(ValueError, match="decision id: expected"):
         customer_of(wrong)
+
+
+@given(
+    asked=st.lists(
+        st.tuples(
+            st.integers(0, 2**32),
+            st.lists(st.floats(0, 20, width=32), min_size=6, max_size=6),
+            st.sampled_from([None, 0, 1, 2]),
+            st.sampled_from([-20 * 86_400_000, -1, 0, 86_400_000]),
+        ),
+        max_size=7,
+    ),
+    placement=st.sampled_from(["board", "whisper"]),
+)
+def test_questions_are_answered_together_as_each_alone(
+    tmp_path_factory: pytest.TempPathFactory,
+    asked: list[tuple[int, list[float], int | None, int]],
+    placement: str,
+) -> None:
+    """Records and all, to the byte, of different people at different instants."""
+    catalogue = cafe.opened(tmp_path_factory.mktemp("cafe"))[1]
+    questions = [
+        cafe.question(
+            catalogue,
+            placement,
+            request_id=f"r-{number}",
+            at=cafe.NOON + later,
+            row=np.array(values[:2], dtype=np.float32),
+            told=dict(zip(("latte", "espresso", "sencha", "oolong"), values[2:], strict=True)),
+            limit=limit,
+        )
+        for number, values, limit, later in asked
+    ]
+    scorers = _learned(catalogue.assortment(placement).columns.names)
+    together = decide_all(questions, placement, catalogue, scorers)
+    alone = [cafe.answered(catalogue, each, placement, scorers) for each in questions]
+    assert [pack(each) for each in together] == [pack(each) for each in alone]
+    assert [each.chosen for each in together] == [each.chosen for each in alone]
+
+
+@cache
+def _learned(names: tuple[str, ...]) -> Blend:
+    """Both models, taught something of these columns."""
+    rng = np.random.default_rng(3)
+    x = rng.lognormal(0, 1, (400, len(names))).astype(np.float32)
+    y = (rng.random(400) < 0.2 + 0.3 * (x[:, 0] > 1)).astype(int)
+    online = RiverPropensity(prior=0.1)
+    for values, label in zip(x, y, strict=True):
+        online.learn(names, values, int(label))
+    booster = lgb.train(
+        {"objective": "binary", "verbosity": -1, "num_threads": 1, "seed": 1}, lgb.Dataset(x, y), 10
+    )
+    packed = artefact(booster.model_to_string(), names, {"version": "3"})
+    return Blend(
+        prior=Prior(0.1),
+        online=RiverScorer.from_snapshot(online.snapshot()),
+        batch=LightGBMRanker.from_artefact(packed),
+    )

@@ -75,6 +75,18 @@ def test_missing_context_refuses(catalogue: Catalogue) -> None:
     assert refusals(decision)["hot_weather_unknown"] == ["oolong", "sencha"]
 
 
+def test_dates_hold_from_the_instant_they_name_whenever_they_are_asked(catalogue: Catalogue) -> None:
+    """What is remembered of a stretch of time is of that stretch: dates are asked back and forth."""
+    rules = catalogue.assortment("board").rules
+    assert len(rules.changes) == 4, "two dates, always and never"
+    for at in [each + late for each in rules.changes[1:-1] for late in (1, 0, -1)] * 2:
+        left, refusals = rules.dated(at)
+        allowed = (rules.valid_from <= at) & (at < rules.valid_to)
+        assert left.tolist() == np.flatnonzero(allowed).tolist()
+        refused = [each.offers for each in refusals]
+        assert np.any([*refused, ~allowed], axis=0).tolist() == (~allowed).tolist()
+
+
 def test_live_values_are_only_computed_for_what_cheap_rules_left(catalogue: Catalogue) -> None:
     board = catalogue.assortment("board")
     asked: list[list[int]] = []

@@ -1,17 +1,21 @@
 import logging
 import subprocess
 import sys
+from functools import cache
 from typing import Any
 
 import lightgbm as lgb
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from models.scorer import Columns, Matrix, Places
-from models.scorers.blend import join
+from models.scorers.blend import Blend, join
 from models.scorers.lightgbm_ranker import LightGBMRanker, artefact
+from models.scorers.prior import Prior
 from models.scorers.river_propensity import RiverPropensity
 from models.scorers.river_scorer import RiverScorer, Snapshot, squash
 
@@ -164,6 +168,50 @@ def test_lightgbm_artefacts_with_other_names_are_refused() -> None:
     text = boosted()[0].model_to_string()
     with pytest.raises(ValueError, match="expected 8 names, found 2"):
         LightGBMRanker.from_artefact(artefact(text, ["a", "b"], {}))
+
+
+MANY = Columns(tuple(f"f{n}" for n in range(8)), tuple(f"f{n}" for n in range(8, 40)))
+
+
+@given(sizes=st.lists(st.integers(0, 30), min_size=1, max_size=12), seed=st.integers(0, 99))
+def test_matrices_are_scored_together_as_each_alone(sizes: list[int], seed: int) -> None:
+    """To the last bit: a decision is the same whoever else is asked for at that moment."""
+    rng, width = np.random.default_rng(seed), len(MANY.customer)
+    values = rng.lognormal(0, 2, (sum(sizes) + len(sizes), len(MANY.names))).astype(np.float32)
+    values[rng.random(values.shape) < 0.1] = np.nan
+    pieces = np.split(values, np.cumsum([size + 1 for size in sizes])[:-1])
+    shown = [Matrix(MANY, each[0, :width], each[1:, width:]) for each in pieces]
+    both = _learned_and_trained()
+    for scorer in (both.online, both.batch):
+        assert scorer is not None
+        alone = [scorer.score(each) for each in shown]
+        np.testing.assert_array_equal(scorer.score(*shown), np.concatenate(alone))
+    for together, each in zip(both.score(shown), shown, strict=True):
+        (scored,) = both.score([each])
+        assert together.rung == scored.rung == "full"
+        np.testing.assert_array_equal(together.probability, scored.probability)
+        for name, scores in scored.scores.items():
+            np.testing.assert_array_equal(together.scores[name], scores)
+
+
+@cache
+def _learned_and_trained() -> Blend:
+    """Both models, taught of many columns."""
+    rng = np.random.default_rng(9)
+    x = rng.lognormal(0, 2, (600, len(MANY.names))).astype(np.float32)
+    y = (rng.random(600) < 0.2 + 0.3 * (x[:, 10] > 1)).astype(np.int64)
+    online = RiverPropensity(prior=0.05)
+    for values, label in zip(x, y, strict=True):
+        online.learn(MANY.names, values, int(label))
+    booster = lgb.train(
+        {"objective": "binary", "verbosity": -1, "num_threads": 1, "seed": 1}, lgb.Dataset(x, y), 20
+    )
+    packed = artefact(booster.model_to_string(), MANY.names, {"version": "3"})
+    return Blend(
+        prior=Prior(0.1),
+        online=RiverScorer.from_snapshot(online.snapshot()),
+        batch=LightGBMRanker.from_artefact(packed),
+    )
 
 
 def test_join_weighs_logits() -> None:

@@ -135,7 +135,7 @@ def test_lessons_say_of_each_showing_what_attribution_says(plan: Plan, catalogue
         now = START + step * HOUR
         moment = Moment(now, 0, "d00000-1", False, (step,))
         (profile,) = knowledge.of([moment])
-        decision = ours.decide(Asked(moment, profile))
+        (decision,) = ours.decide([Asked(moment, profile)], CARD)
         attribution.decision(pack(decision))
         if decision.chosen:
             offer = decision.chosen[0].offer
