@@ -20,6 +20,9 @@ REMEMBERED: Final = 20_000
 SWEEP_EVERY_S: Final = 30.0
 LONGEST_PAUSE_S: Final = 2.0
 
+_OUTBOXES: Final = tuple(outbox_key(f"{{{shard:03d}}}") for shard in range(SHARDS))
+_COUNTS: Final[tuple[Command, ...]] = tuple(("HLEN", outbox) for outbox in _OUTBOXES)
+
 log = logging.getLogger("kairos.relay")
 
 
@@ -119,14 +122,13 @@ class Relay:
 
     async def sweep(self, *, everything: bool) -> int:
         """Move what stands in any shard's outbox; unless `everything`, only what the last sweep saw too."""
-        tags = [f"{{{shard:03d}}}" for shard in range(SHARDS)]
-        counts = await self._line.ask(*[("HLEN", outbox_key(tag)) for tag in tags])
+        counts = await self._line.ask(*_COUNTS)
         seen: set[bytes] = set()
         moved = 0
-        for tag, count in zip(tags, counts, strict=True):
+        for outbox, count in zip(_OUTBOXES, counts, strict=True):
             if not count:
                 continue
-            (flat,) = await self._line.ask(("HGETALL", outbox_key(tag)), deadline_s=10)
+            (flat,) = await self._line.ask(("HGETALL", outbox), deadline_s=10)
             entries = dict(zip(flat[::2], flat[1::2], strict=True))
             chosen = [key for key in entries if everything or key in self._seen]
             seen.update(entries.keys())
