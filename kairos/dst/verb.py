@@ -69,7 +69,7 @@ def _search(console: Console, seed: int, steps: int, minutes: float, folder: Pat
     while (now := time.monotonic()) < began + 60 * minutes:
         if now - told >= TELL_EVERY_S:
             told = now
-            console.print(f"{done:,} done, {60 * done / (now - began):.0f} schedules a minute; all well")
+            console.print(f"{done:,} done, {done / (now - began):.1f} schedules a second; all well")
         schedule = draw(seed + done, steps)
         outcome = undergo(schedule)
         if outcome.rule is not None:
@@ -80,10 +80,10 @@ def _search(console: Console, seed: int, steps: int, minutes: float, folder: Pat
             gc.freeze()
         done, taken = done + 1, taken + outcome.steps
         met.update(outcome.met)
-    spent, used = (time.monotonic() - began) / 60, (time.process_time() - used) / 60
+    spent, used = time.monotonic() - began, time.process_time() - used
     console.print(
         f"{done:,} done from seed {seed} on, {taken:,} steps: all well; "
-        f"{done / spent:.0f} schedules a minute, {done / used:.0f} a minute of a core"
+        f"{done / spent:.1f} schedules a second, {60 * done / used:.0f} a minute of a core"
     )
     console.print(
         "broken on the way: " + ", ".join(f"{name} {count:,}" for name, count in sorted(met.items()))
