@@ -63,8 +63,8 @@ class Lost(Exception):
 class Push:
     """Turns triggers into commands, a partition at a time in order; fails closed.
 
-    An error in deciding, a customer nothing is known of, a state that stays behind its trigger or a trigger
-    older than a day means no push, and a counter moves. Redis or the bus away means waiting: nothing is
+    An error in deciding, a state that stays behind its trigger or never comes, or a trigger older than a day
+    means no push, and a counter moves. Redis or the bus away means waiting: nothing is
     skipped.
     """
 
@@ -233,9 +233,10 @@ class Push:
                 known = await self._room.decider.look(fired.customer, "trigger")
             except Problem:
                 known = None  # no watermark yet
-            if known is not None and known.watermark is not None:
-                newest = -1 if known.state is None else known.state.newest
-                if max(newest, known.watermark) >= fired.time:
+            # Whoever fired a trigger has a state; before a first one is written the clock alone says nothing.
+            if known is not None and known.watermark is not None and known.state is not None:
+                reached = max(known.state.newest, known.watermark)
+                if reached >= fired.time:
                     return True
             if loop.time() >= ends or self._stop.is_set():
                 return False

@@ -179,10 +179,10 @@ def test_it_fails_closed(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Decider, "decide", broken)
     with pushing(shop.setup):
         fire(shop, known, "breaks")
-        fire(shop, stranger, "unknown")
+        fire(shop, stranger, "of nobody")
         partition = partition_of(known, shop.setup.partitions)
         shop.bus.publish([Message(TRIGGERS, partition, b"x", b"not a trigger")])
-        until(lambda: [count(shop, n) for n in ("failed", "unknown", "unreadable")] == [1, 1, 1])
+        until(lambda: [count(shop, n) for n in ("failed", "behind", "unreadable")] == [1, 1, 1])
     assert len(commands(shop)) == before
 
 
