@@ -117,8 +117,9 @@ def test_health_and_metrics(door: httpx.Client, shop: Shop) -> None:
     shop.redis.hset("kairos:counters:parity", "mismatched.spend", 3)
     door.post("/v1/decisions", json={"customer": "card:x", "placement": "feed", "at": MORNING})
     door.post("/v1/decisions", json={})
-    time.sleep(0.1)
-    text = door.get("/metrics").text
+    by = time.monotonic() + 10
+    while "kairos_outbox_pending 0.0" not in (text := door.get("/metrics").text) and time.monotonic() < by:
+        time.sleep(0.02)
     assert 'kairos_stream{counter="read",process="intake"} 7.0' in text
     assert 'kairos_stream{counter="cached_bytes",process="behaviour-1"} 5.0' in text
     assert 'kairos_stream{counter="mismatched.spend",process="parity"} 3.0' in text
